@@ -1,0 +1,98 @@
+//! What has happened so far, counted.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+/// Latencies are kept to three digits between 1 us and an hour.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
+/// A send is late when it starts this long after its intended start.
+pub(crate) const LATE_AFTER: Duration = Duration::from_millis(1);
+/// Distinct error kinds kept; a platform that answers anything cannot fill the report.
+const KINDS_MAX: usize = 64;
+
+/// Counters of a run.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) latency: Histogram<u64>,
+    pub(crate) sent: u64,
+    pub(crate) created: u64,
+    pub(crate) replayed: u64,
+    pub(crate) errors: u64,
+    pub(crate) late: u64,
+    pub(crate) reconnects: u64,
+    pub(crate) statuses: BTreeMap<u16, u64>,
+    pub(crate) kinds: BTreeMap<String, u64>,
+    /// When the last outcome was seen.
+    pub(crate) last: Option<Instant>,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        let latency = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("constant bounds are valid");
+        Self {
+            latency,
+            sent: 0,
+            created: 0,
+            replayed: 0,
+            errors: 0,
+            late: 0,
+            reconnects: 0,
+            statuses: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            last: None,
+        }
+    }
+
+    /// A request meant to start at `intended` was answered, or failed, at `at`.
+    pub(crate) fn outcome(&mut self, intended: Instant, at: Instant) {
+        self.latency(at - intended);
+        self.last = Some(at);
+    }
+
+    pub(crate) fn latency(&mut self, from_intended: Duration) {
+        let micros = u64::try_from(from_intended.as_micros()).unwrap_or(LATENCY_US_MAX);
+        self.latency.saturating_record(micros);
+    }
+
+    pub(crate) fn order(&mut self, replayed: bool) {
+        *self.statuses.entry(201).or_default() += 1;
+        if replayed {
+            self.replayed += 1;
+        } else {
+            self.created += 1;
+        }
+    }
+
+    /// A request without an order: `kind` is the problem's code or what went wrong below HTTP.
+    pub(crate) fn error(&mut self, status: Option<u16>, kind: &str) {
+        self.errors += 1;
+        if let Some(status) = status {
+            *self.statuses.entry(status).or_default() += 1;
+        }
+        if let Some(count) = self.kinds.get_mut(kind) {
+            *count += 1;
+        } else if self.kinds.len() < KINDS_MAX {
+            self.kinds.insert(kind.to_owned(), 1);
+        } else {
+            *self.kinds.entry("other".into()).or_default() += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_kinds_are_bounded() {
+        let mut tally = Tally::new();
+        for n in 0..1_000 {
+            tally.error(Some(400), &format!("kind-{n}"));
+        }
+        assert_eq!(tally.kinds.len(), KINDS_MAX + 1);
+        assert_eq!(tally.kinds.values().sum::<u64>(), 1_000);
+        assert_eq!(tally.errors, 1_000);
+    }
+}
