@@ -1,7 +1,7 @@
 //! Requests per second over one mTLS hop: a server with a trivial handler and an upstream pool, each on a
 //! thread with a runtime of its own.
 //!
-//! `cargo run --release -p zizon-service --features testing --example hop -- [SECONDS] [IN_FLIGHT]`
+//! `cargo run --release -p zizon-service --features testing --example hop -- [SECONDS] [IN_FLIGHT] [MAX_AGE_SECONDS]`
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,6 +25,7 @@ fn main() {
     let in_flight = numbers.next().unwrap_or(64);
 
     let mut mesh = TestMesh::new();
+    mesh.life.max_age = numbers.next().map_or(mesh.life.max_age, Duration::from_secs);
     let ctx = mesh.context(Role::Orders, Path::new("."));
     let address = ctx.listener.local_addr().expect("bound");
     let shutdown = ctx.shutdown.clone();
@@ -75,6 +76,7 @@ async fn call(mesh: TestMesh, address: SocketAddr, duration: Duration, in_flight
     let at = |permille: usize| times[(times.len() - 1) * permille / 1000];
     let requests = times.len();
     println!("client thread: {:?} of processor time for {requests} requests", processor_time());
+    println!("{} connections at the end", upstream.connections());
     println!("{rate:.0} requests/s, p50 {:?}, p99 {:?}, max {:?}", at(500), at(990), at(1000));
 }
 

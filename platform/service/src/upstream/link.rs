@@ -64,7 +64,7 @@ pub(super) enum ExchangeError {
 
 impl Link {
     /// Opens a connection.
-    pub(super) async fn open(connector: &Connector, target: &Target) -> Result<Self, HandshakeError> {
+    pub(super) async fn open(connector: &Connector, target: &Target) -> Result<Box<Self>, HandshakeError> {
         let (tls, peer) = connector.connect(&target.address, &target.expect, &[b"http/1.1"]).await?;
         let guard = target.registry.register(&peer, Side::Client);
         let broken = |error: hyper::Error| HandshakeError::Io(std::io::Error::other(error));
@@ -72,7 +72,8 @@ impl Link {
         let now = Instant::now();
         let age = Arc::new(target.age(now, guard.deadline().graceful));
         let cancelled = Box::pin(guard.token().cancelled_owned());
-        Ok(Self { sender, driver: Box::pin(driver), cancelled, guard, age, idle_since: now })
+        let driver = Box::pin(driver);
+        Ok(Box::new(Self { sender, driver, cancelled, guard, age, idle_since: now }))
     }
 
     /// Whether another request can be sent: neither closed by the other side, nor denied, nor too old.

@@ -196,7 +196,8 @@ impl Upstream {
     /// Sends a request and reads the whole answer.
     ///
     /// A request that met a closed connection before anything was sent is sent once more on another one;
-    /// `GET` and `HEAD` are also sent once more when the connection ended before the answer.
+    /// `GET` and `HEAD` are also sent once more when the connection ended before the answer. Dropping the
+    /// future closes the connection the request is on, because its answer can no longer be told apart.
     ///
     /// # Errors
     /// [`UpstreamError`] says whether the request may have been applied.

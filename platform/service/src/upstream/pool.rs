@@ -1,5 +1,7 @@
 //! Which connections there are, who uses them and who waits for one.
 
+#![allow(clippy::vec_box, reason = "a connection changes hands twice per request: a pointer moves, not the connection")]
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -36,7 +38,7 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct State {
     /// Last in, first out: what is not needed ages at the bottom.
-    idle: Vec<Link>,
+    idle: Vec<Box<Link>>,
     /// Every open connection, idle or in use.
     open: Vec<Arc<Age>>,
     waiters: VecDeque<Waiter>,
@@ -60,14 +62,20 @@ pub(super) enum Wish {
 /// What the background task is to do.
 pub(super) struct Plan {
     pub(super) dials: Vec<Wish>,
-    pub(super) stale: Vec<Link>,
+    pub(super) stale: Vec<Box<Link>>,
     pub(super) wake_at: Instant,
+}
+
+/// What a call finds.
+enum Taken {
+    Link(Box<Link>),
+    Place(oneshot::Receiver<Result<Lease, UpstreamError>>),
 }
 
 /// A connection in use; it ends unless it is given back.
 pub(super) struct Lease {
     pool: Arc<Pool>,
-    link: Option<Link>,
+    link: Option<Box<Link>>,
 }
 
 impl Pool {
@@ -77,13 +85,17 @@ impl Pool {
 
     /// A usable connection, waiting for one until `deadline` at the latest.
     pub(super) async fn checkout(self: &Arc<Self>, deadline: Instant) -> Result<Lease, UpstreamError> {
-        while let Some(link) = self.take_idle() {
-            let mut lease = Lease { pool: Arc::clone(self), link: Some(link) };
-            if lease.link().is_usable().await {
-                return Ok(lease);
+        let waiting = loop {
+            match self.take_or_wait()? {
+                Taken::Link(link) => {
+                    let mut lease = Lease { pool: Arc::clone(self), link: Some(link) };
+                    if lease.link().is_usable().await {
+                        return Ok(lease);
+                    }
+                }
+                Taken::Place(waiting) => break waiting,
             }
-        }
-        let waiting = self.enqueue()?;
+        };
         let _count = Waiting::new(self);
         let until = deadline.min(Instant::now() + self.options.wait_timeout);
         match timeout_at(until, waiting).await {
@@ -92,12 +104,13 @@ impl Pool {
         }
     }
 
-    fn take_idle(&self) -> Option<Link> {
-        self.state.lock().idle.pop()
-    }
-
-    fn enqueue(&self) -> Result<oneshot::Receiver<Result<Lease, UpstreamError>>, UpstreamError> {
+    /// An idle connection or a place in the queue, decided under one lock: a connection that comes back in
+    /// between would be missed.
+    fn take_or_wait(&self) -> Result<Taken, UpstreamError> {
         let mut state = self.state.lock();
+        if let Some(link) = state.idle.pop() {
+            return Ok(Taken::Link(link));
+        }
         let nothing_open = state.open.is_empty() && state.dialling == 0;
         if nothing_open
             && state.retry_at.is_some_and(|at| at > Instant::now())
@@ -117,13 +130,17 @@ impl Pool {
         }
         let (sender, receiver) = oneshot::channel();
         state.waiters.push_back(sender);
+        // A full pool has nothing to plan: whoever is through hands its connection on.
+        let may_dial = state.open.len() + state.dialling < self.options.max_connections;
         drop(state);
-        self.changed.notify_one();
-        Ok(receiver)
+        if may_dial {
+            self.changed.notify_one();
+        }
+        Ok(Taken::Place(receiver))
     }
 
     /// Hands a free connection to whoever waits longest, or keeps it.
-    fn put_back(self: &Arc<Self>, link: Link) {
+    fn put_back(self: &Arc<Self>, link: Box<Link>) {
         let mut lease = Lease { pool: Arc::clone(self), link: Some(link) };
         let mut state = self.state.lock();
         while let Some(waiter) = state.waiters.pop_front() {
@@ -190,7 +207,7 @@ impl Pool {
     }
 
     /// Connections that must not or need not stay: too old, denied, or not needed for long.
-    fn remove_stale(&self, state: &mut State, now: Instant) -> Vec<Link> {
+    fn remove_stale(&self, state: &mut State, now: Instant) -> Vec<Box<Link>> {
         let mut stale = Vec::new();
         let mut kept = Vec::with_capacity(state.idle.len());
         let spare = state.open.len().saturating_sub(self.options.min_idle);
@@ -215,7 +232,7 @@ impl Pool {
     }
 
     /// Takes in what became of an attempt.
-    pub(super) async fn dialled(self: &Arc<Self>, wish: Wish, opened: Result<Link, HandshakeError>) {
+    pub(super) async fn dialled(self: &Arc<Self>, wish: Wish, opened: Result<Box<Link>, HandshakeError>) {
         match opened {
             Ok(mut link) => {
                 // The first look sends what hyper has to say first and finds a refusal that came at once.
@@ -227,7 +244,7 @@ impl Pool {
         }
     }
 
-    fn add(self: &Arc<Self>, wish: Wish, link: Link, usable: bool) {
+    fn add(self: &Arc<Self>, wish: Wish, link: Box<Link>, usable: bool) {
         let mut state = self.state.lock();
         state.dialling -= 1;
         if !usable {

@@ -29,7 +29,7 @@ pub struct UpstreamStream {
 /// Pieces of a response body. It ends when the other side ends it, which happens at the latest when the
 /// connection is due to close: the reader opens another one and goes on where it was.
 pub struct BodyStream {
-    link: Link,
+    link: Box<Link>,
     body: Incoming,
     /// Bounds a stream that the other side does not end: no connection outlives its identities.
     end: Pin<Box<Sleep>>,
