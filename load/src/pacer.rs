@@ -1,7 +1,7 @@
 //! Releases scheduled requests at their intended start.
 //!
-//! tokio's timer counts in milliseconds; at 15,000 starts per second that is a burst of 15 and up to
-//! 1 ms of latency that the generator would blame on the platform. A timerfd is exact to microseconds.
+//! tokio's timer counts in milliseconds: up to 1 ms of latency that the generator would blame on the platform.
+//! A timerfd is exact to microseconds.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,9 +15,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
 
 use crate::schedule::Schedule;
-
-/// Starts closer together than this are released together: it bounds the cost of waking up.
-const STEP: Duration = Duration::from_micros(100);
 
 /// A timer with the resolution of the kernel's.
 struct FineTimer(AsyncFd<OwnedFd>);
@@ -67,6 +64,6 @@ pub(crate) async fn release(schedule: Schedule, start: Instant, permits: Arc<Sem
         if released >= schedule.total() {
             return Ok(());
         }
-        timer.sleep(schedule.intended(released).saturating_sub(elapsed).max(STEP)).await?;
+        timer.sleep(schedule.intended(released).saturating_sub(elapsed)).await?;
     }
 }

@@ -110,13 +110,15 @@ pub struct FieldError {
     pub expected: Option<Value>,
     /// What the caller said.
     pub actual: Option<Value>,
+    /// Further members (`requested`, `available`).
+    pub extensions: Vec<(&'static str, Value)>,
 }
 
 impl FieldError {
     /// An error at `pointer`.
     #[must_use]
     pub fn new(pointer: impl Into<String>, code: &'static str) -> Self {
-        Self { pointer: pointer.into(), code, detail: None, expected: None, actual: None }
+        Self { pointer: pointer.into(), code, detail: None, expected: None, actual: None, extensions: Vec::new() }
     }
 
     /// Adds a sentence.
@@ -134,6 +136,13 @@ impl FieldError {
         self
     }
 
+    /// Adds a member.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.extensions.push((name, value.into()));
+        self
+    }
+
     fn to_json(&self) -> Value {
         let mut out = Map::new();
         out.insert("pointer".into(), json!(self.pointer));
@@ -146,6 +155,9 @@ impl FieldError {
         }
         if let Some(actual) = &self.actual {
             out.insert("actual".into(), actual.clone());
+        }
+        for (name, value) in &self.extensions {
+            out.insert((*name).into(), value.clone());
         }
         Value::Object(out)
     }

@@ -50,6 +50,11 @@ pub struct ProductPage {
 
 /// One line of `GET /internal/v1/feed?from=SEQ` (newline-delimited JSON). A line is a promise: everything up to `seq`
 /// has been sent.
+///
+/// `from` is the `seq` of the last line the reader has; 0 when it has none. Whenever the catalog cannot go on from
+/// there (a first reading, a journal that was trimmed or replaced) it sends every product first, in lines that carry
+/// `from` or 0, then a heartbeat: a view is complete, and its prices are confirmed, at the first heartbeat. A reader
+/// takes `seq` as each line has it, also when it is lower than before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum FeedLine {

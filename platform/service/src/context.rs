@@ -156,6 +156,8 @@ pub struct RoleSetup {
     pub trust_domain: TrustDomain,
     /// Bound and listening.
     pub listener: TcpListener,
+    /// A second listener a supervisor handed over: the edge's public one.
+    pub second_listener: Option<TcpListener>,
     /// Where the other roles listen.
     pub peers: Peers,
     /// Who may call which route.
@@ -203,7 +205,7 @@ impl RoleSetup {
     /// # Errors
     /// No usable listener, or a policy that does not parse.
     pub fn take(args: RoleArgs) -> Result<Self, ContextError> {
-        let listener = take_listener(args.listen)?;
+        let (listener, second_listener) = take_listeners(args.listen)?;
         let policy = match &args.authz_file {
             Some(file) => {
                 let text = std::fs::read_to_string(file)
@@ -219,6 +221,7 @@ impl RoleSetup {
             data_dir: args.data_dir,
             trust_domain: args.trust_domain,
             listener,
+            second_listener,
             peers: args.peers,
             policy: Arc::new(ArcSwap::from_pointee(policy)),
             metrics,
@@ -303,12 +306,19 @@ pub async fn terminated() -> io::Result<()> {
     Ok(())
 }
 
-fn take_listener(listen: Option<SocketAddr>) -> Result<TcpListener, ContextError> {
-    if let Some(inherited) = ListenFd::from_env().take_tcp_listener(0).map_err(ContextError::Inherited)? {
-        return Ok(inherited);
+/// Both at once: taking the descriptors out of the environment is possible only once.
+fn take_listeners(listen: Option<SocketAddr>) -> Result<(TcpListener, Option<TcpListener>), ContextError> {
+    let mut handed_over = ListenFd::from_env();
+    if let Some(inherited) = handed_over.take_tcp_listener(0).map_err(ContextError::Inherited)? {
+        let second = match handed_over.len() {
+            0 | 1 => None,
+            _ => handed_over.take_tcp_listener(1).map_err(ContextError::Inherited)?,
+        };
+        return Ok((inherited, second));
     }
     let address = listen.ok_or(ContextError::NoListener)?;
-    TcpListener::bind(address).map_err(|source| ContextError::Bind { address, source })
+    let bound = TcpListener::bind(address).map_err(|source| ContextError::Bind { address, source })?;
+    Ok((bound, None))
 }
 
 #[cfg(test)]
