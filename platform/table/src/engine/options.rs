@@ -1,0 +1,52 @@
+//! Bounds and habits of the embedded engine.
+
+use zizon_journal::Options as JournalOptions;
+
+use crate::index::LsmOptions;
+
+/// Bounds and habits of the embedded engine. They may differ from one opening to the next.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// The journal.
+    pub journal: JournalOptions,
+    /// The index on disk.
+    pub index: LsmOptions,
+    /// Plans accepted and not yet durable; beyond, writes are throttled.
+    pub max_in_flight: usize,
+    /// Bytes of plans accepted and not yet durable; beyond, writes are throttled.
+    pub max_pending_bytes: u64,
+    /// Largest image the index holds itself, bytes; larger ones stay in the journal only.
+    pub inline_bytes: usize,
+    /// Decoded items kept because they are patched again and again.
+    pub hot_items: usize,
+    /// Largest image of such an item, bytes.
+    pub hot_item_bytes: usize,
+    /// Size at which the index's memory is sealed and written to disk, bytes.
+    pub memtable_bytes: u64,
+    /// Sealed parts of the index waiting for the disk; beyond, writes are throttled.
+    pub max_sealed: usize,
+    /// Overlapping index files in the first level; beyond, writes are throttled.
+    pub max_first_level_runs: usize,
+    /// Acknowledges before the sync. Wrong on purpose: the crash tests must catch it.
+    #[cfg(test)]
+    pub known_bad_acknowledge_early: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            journal: JournalOptions::default(),
+            index: LsmOptions::default(),
+            max_in_flight: 16_384,
+            max_pending_bytes: 32 << 20,
+            inline_bytes: 128,
+            hot_items: 4_096,
+            hot_item_bytes: 4_096,
+            memtable_bytes: 32 << 20,
+            max_sealed: 4,
+            max_first_level_runs: 32,
+            #[cfg(test)]
+            known_bad_acknowledge_early: false,
+        }
+    }
+}

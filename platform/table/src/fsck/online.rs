@@ -1,0 +1,59 @@
+//! The check of a running table, on a snapshot.
+
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::atomic::Ordering::Acquire;
+
+use super::{FsckError, FsckHooks, FsckOptions, FsckReport, compare, rebuild};
+use crate::engine::{Engine, EngineStatus};
+use crate::index::IndexRange;
+
+/// Attempts to take a snapshot between two pieces of background work.
+const ATTEMPTS: usize = 64;
+
+impl Engine {
+    /// Checks what is durable at this moment while writes go on: rebuilds that state from the journal in a
+    /// scratch index under `scratch`, and compares. Blocks its thread for long; holds the files of the
+    /// snapshot until it ends.
+    ///
+    /// # Errors
+    /// When the check could not be made. What it finds is in the report.
+    pub fn check_online(
+        &self,
+        scratch: &Path,
+        options: &FsckOptions,
+        hooks: &mut FsckHooks<'_>,
+    ) -> Result<FsckReport, FsckError> {
+        let (at, snapshot) = self.snapshot()?;
+        let reader = self.reader();
+        let mut report = FsckReport { first_seq: reader.first().0, last_seq: at, ..FsckReport::default() };
+        if let Err(damage) = rebuild::verify(reader, hooks) {
+            report.journal_damage = Some(damage);
+            return Ok(report);
+        }
+        let scratch = rebuild::Scratch::new(options.scratch.as_deref().unwrap_or(scratch), &options.engine)?;
+        match rebuild::replay(reader, &scratch.index, at, &options.engine, hooks)? {
+            Ok(plans) => {
+                report.plans = plans;
+                compare::compare(reader, scratch.all(at), snapshot, options.max_differences, hooks, &mut report);
+            }
+            Err(damage) => report.journal_damage = Some(damage),
+        }
+        Ok(report)
+    }
+
+    /// All of the index at one moment. The range keeps what it needs.
+    fn snapshot(&self) -> Result<(u64, IndexRange), FsckError> {
+        for _ in 0..ATTEMPTS {
+            if matches!(self.status(), EngineStatus::Closed | EngineStatus::Failed) {
+                return Err(FsckError::Closed);
+            }
+            let at = self.visible();
+            let range = self.index().range(Bound::Unbounded, Bound::Unbounded, at);
+            if self.floor().load(Acquire) <= at {
+                return Ok((at, range));
+            }
+        }
+        Err(FsckError::Closed)
+    }
+}
