@@ -1,0 +1,83 @@
+use zeroize::Zeroizing;
+
+use super::*;
+
+fn order(user: &str) -> OrderId {
+    zizon_base::ids::IdKey::new(&Zeroizing::new([7; 32])).order_id("guest", &user.parse().unwrap(), &"k".parse().unwrap())
+}
+
+fn open(dir: &tempfile::TempDir, key: u8) -> Result<Keyring, KeyringError> {
+    Keyring::open(&dir.path().join("users.keys"), &Zeroizing::new([key; 32]))
+}
+
+fn plain(opened: Opened) -> Vec<u8> {
+    match opened {
+        Opened::Plain(bytes) => bytes.to_vec(),
+        Opened::Erased => panic!("erased"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_sealed_opens_again_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = order("u1");
+    let blob = open(&dir, 1).unwrap().seal(&id.user_hash(), &id, b"text").await.unwrap();
+    assert!(!blob.windows(4).any(|part| part == b"text"));
+    let reopened = open(&dir, 1).unwrap();
+    assert!(!reopened.is_empty());
+    assert_eq!(plain(reopened.open_sealed(&id, &blob).unwrap()), b"text");
+}
+
+#[tokio::test]
+async fn a_blob_opens_only_for_its_order_and_under_the_platforms_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = order("u1");
+    let ring = open(&dir, 1).unwrap();
+    let blob = ring.seal(&id.user_hash(), &id, b"text").await.unwrap();
+    assert!(matches!(ring.open_sealed(&order("u2"), &blob), Err(KeyringError::Damaged)));
+    let mut flipped = blob.to_vec();
+    *flipped.last_mut().unwrap() ^= 1;
+    assert!(matches!(ring.open_sealed(&id, &flipped), Err(KeyringError::Damaged)));
+    assert!(matches!(open(&dir, 2).unwrap().open_sealed(&id, &blob), Err(KeyringError::Damaged)));
+}
+
+#[tokio::test]
+async fn a_destroyed_key_is_gone_from_the_file_and_a_later_order_gets_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = order("u1");
+    let ring = open(&dir, 1).unwrap();
+    let before = ring.seal(&id.user_hash(), &id, b"old").await.unwrap();
+    let other = order("u2");
+    let others = ring.seal(&other.user_hash(), &other, b"stays").await.unwrap();
+    assert!(ring.destroy(&id.user_hash()).await.unwrap());
+    let file = std::fs::read(dir.path().join("users.keys")).unwrap();
+    assert!(!file.windows(16).any(|part| part == id.user_hash().as_str().as_bytes()));
+    let after = ring.seal(&id.user_hash(), &id, b"new").await.unwrap();
+    let ring = open(&dir, 1).unwrap();
+    assert_eq!(ring.open_sealed(&id, &before).unwrap(), Opened::Erased);
+    assert_eq!(plain(ring.open_sealed(&id, &after).unwrap()), b"new");
+    assert_eq!(plain(ring.open_sealed(&other, &others).unwrap()), b"stays");
+}
+
+#[tokio::test]
+async fn a_torn_slot_at_the_end_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, other) = (order("u1"), order("u2"));
+    let blob = open(&dir, 1).unwrap().seal(&id.user_hash(), &id, b"text").await.unwrap();
+    let path = dir.path().join("users.keys");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend_from_slice(&[5; 96]);
+    bytes.extend_from_slice(&[5; 20]);
+    std::fs::write(&path, bytes).unwrap();
+    let ring = open(&dir, 1).unwrap();
+    let others = ring.seal(&other.user_hash(), &other, b"more").await.unwrap();
+    assert_eq!(plain(ring.open_sealed(&id, &blob).unwrap()), b"text");
+    assert_eq!(plain(ring.open_sealed(&other, &others).unwrap()), b"more");
+}
+
+#[test]
+fn a_file_of_something_else_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("users.keys"), vec![b'x'; 200]).unwrap();
+    assert!(matches!(open(&dir, 1), Err(KeyringError::Foreign { .. })));
+}

@@ -1,0 +1,154 @@
+//! Stock, orders and their life.
+//!
+//! The role's story, as [`run`] tells it: take the secrets, open the table, load the copy of the catalog, put the
+//! demonstration's stock in, build the service, start what goes on beside requests (the price feed, expiry, the
+//! settler, the checker), serve. An order is decided from the caller's words ([`request`]) and the shop's own prices
+//! ([`prices`]), and written with its stock by an executor ([`execute`]); what is stored of it ([`order`]) never
+//! changes.
+//!
+//! Architecture invariants: an answer of 201 is about durable state; a count of stock has one owner, this process;
+//! prices come from the copy of the catalog, never from the caller; the id of an order is a function of who asks and
+//! of the key, so that a retry meets the order wherever it is.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod background;
+mod config;
+mod error;
+pub mod execute;
+pub mod keyring;
+mod keys;
+mod metrics;
+mod metrics_table;
+pub mod order;
+mod personal;
+pub mod prices;
+pub mod request;
+mod routes;
+mod secrets;
+pub mod service;
+pub mod stock;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use zizon_base::ids::IdKey;
+use zizon_base::role::Role;
+use zizon_journal::Env;
+use zizon_service::{Check, RoleContext, Server, Upstream, UpstreamOptions};
+use zizon_table::{EmbeddedTable, EngineOptions, EngineStatus, Table};
+
+pub use config::{Config, ConfigError, ExecutorKind};
+pub use error::RunError;
+pub use metrics::register_metrics;
+pub use personal::Personal;
+pub use routes::{openapi, router};
+pub use secrets::{IDS_KEY, PERSONAL_KEY};
+
+use crate::background::expiry::Expiry;
+use crate::background::{checker, expire, settle};
+use crate::execute::{Settler, Sweeper};
+use crate::keyring::Keyring;
+use crate::metrics::OrderMetrics;
+use crate::prices::PriceView;
+use crate::prices::feed::Follower;
+use crate::service::{OrdersService, Parts};
+
+/// Runs the role until its context's shutdown token is cancelled.
+///
+/// # Errors
+/// The configuration is not valid; a secret is missing; the table cannot be opened or read, or stops while running;
+/// the listener cannot be used.
+pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
+    config.validate()?;
+    let env = Env::real();
+    let (ids, keyring) = open_keys(&ctx)?;
+    let embedded = open_table(&ctx, env.clone())?;
+    let table: Arc<dyn Table> = embedded.clone();
+    let prices = Arc::new(PriceView::default());
+    prices::store::load(&*table, &prices).await?;
+
+    let rules = config.rules(ctx.demo);
+    let parts = Parts { table: Arc::clone(&table), ids, keyring, prices: Arc::clone(&prices), env, rules };
+    let service = Arc::new(OrdersService::new(parts, OrderMetrics::new(&ctx.metrics)));
+    service.executor.note_seq(embedded.engine().visible());
+    service.seed_stock(&config.demo_stock).await.map_err(RunError::Seed)?;
+    service.learn_stock().await?;
+    tracing::info!(products = prices.len(), position = embedded.engine().visible(), "orders loaded");
+
+    let mut tasks = JoinSet::new();
+    let quit = ctx.shutdown.child_token();
+    let upstream = Upstream::for_role(&ctx, Role::Catalog, UpstreamOptions::default())?;
+    let follower = Follower::new(Arc::clone(&prices), table, Arc::clone(&service.clock), upstream);
+    tasks.spawn(follower.run(quit.clone()));
+    let expiry = Expiry::resume(Arc::clone(&service.executor), usize::from(config.expiry_concurrency)).await?;
+    let figures = expiry.figures();
+    metrics::observe(&ctx.metrics, Arc::downgrade(&embedded), Arc::downgrade(&prices), Arc::downgrade(&figures));
+    tasks.spawn(expire(Arc::clone(&service), expiry, quit.clone()));
+    let settler = Settler::resume((*service.executor).clone()).await?;
+    let sweeper = Sweeper::new(Arc::clone(&service.executor));
+    tasks.spawn(settle(Arc::clone(&service), settler, sweeper, quit.clone()));
+    let every = Duration::from_secs(u64::from(config.check_interval_seconds));
+    tasks.spawn(checker::check(Arc::clone(&service), every, quit.clone()));
+
+    let (health, probed) = (Arc::clone(&service), Arc::clone(&embedded));
+    let readiness = Arc::new(move || checks(&health, &probed));
+    let server = Server::new(&ctx, router(Arc::clone(&service))).with_health(readiness).run();
+    let outcome = tokio::select! {
+        served = server => served.map_err(RunError::from),
+        () = service.failure.notified() => Err(RunError::StorageFailed),
+    };
+    // Requests are answered: what goes on beside them saves its positions, then the table is closed.
+    quit.cancel();
+    while tasks.join_next().await.is_some() {}
+    embedded.close().await;
+    outcome
+}
+
+fn open_keys(ctx: &RoleContext) -> Result<(IdKey, Keyring), RunError> {
+    let keys = ctx.data_dir.join("keys");
+    let own = ctx.data_dir.join(ctx.role.name());
+    let (journal, users) = (own.join("journal"), own.join("users.keys"));
+    let ids = secrets::secret(&keys, IDS_KEY, &[&journal, &users])?;
+    let personal = secrets::secret(&keys, PERSONAL_KEY, &[&journal, &users])?;
+    std::fs::create_dir_all(&own).map_err(|source| RunError::KeyFile { file: users.clone(), source })?;
+    Ok((IdKey::new(&ids), Keyring::open(&users, &personal)?))
+}
+
+fn open_table(ctx: &RoleContext, env: Env) -> Result<Arc<EmbeddedTable>, RunError> {
+    let dir = ctx.data_dir.join(ctx.role.name());
+    let mut told = 0;
+    let table = EmbeddedTable::open_with(&dir, EngineOptions::default(), env, &mut |progress| {
+        // A line per million positions: a rebuild that takes minutes is seen to move.
+        if progress.seq / 1_000_000 > told {
+            told = progress.seq / 1_000_000;
+            tracing::info!(position = progress.seq, last = progress.last, rebuild = progress.rebuild, "reading the journal");
+        }
+    });
+    Ok(table?)
+}
+
+/// Ready only if an order would be accepted.
+fn checks(service: &OrdersService, table: &EmbeddedTable) -> Vec<Check> {
+    let storage = match table.engine().status() {
+        EngineStatus::Open if table.full() => Check::failed("table", "disk full; orders resume when there is space"),
+        EngineStatus::Open => Check::ok("table"),
+        EngineStatus::Closed => Check::failed("table", "closed"),
+        EngineStatus::Failed => Check::failed("table", "writing the journal failed; the role restarts"),
+        EngineStatus::Damaged => Check::failed("table", "the index is damaged; it is rebuilt at the next start"),
+    };
+    let prices = match service.prices_confirmed() {
+        (true, _) => Check::ok("prices"),
+        (false, None) => Check::failed("prices", "catalog has not confirmed them yet"),
+        (false, Some(age)) => Check::failed("prices", format!("last confirmed by catalog {age} s ago")),
+    };
+    let ordering = if service.rules.guest_checkout {
+        Check::ok("ordering")
+    } else {
+        Check::failed("ordering", "nobody can order: guest checkout is off (orders.guest_checkout)")
+    };
+    vec![storage, prices, ordering]
+}

@@ -1,0 +1,100 @@
+//! The JSON of an order, written by hand: it is made for every order and every replay, and must come out the same.
+
+use zizon_base::ids::{IdKey, OrderId};
+use zizon_base::json::JsonWriter;
+use zizon_base::time::Timestamp;
+
+use super::document::{Line, OrderDocument};
+use super::state::{Lifecycle, State};
+
+/// Path of an order, without its id.
+pub const ORDERS_PATH: &str = "/api/v1/orders/";
+
+/// The body of the 201 and of every later look at the order; only the statuses and the reservation may differ.
+#[must_use]
+pub fn render(id: &OrderId, document: &OrderDocument, state: State, keys: &IdKey) -> Vec<u8> {
+    let mut out = Vec::with_capacity(704 + document.lines.len() * 256);
+    let mut json = JsonWriter::new(&mut out);
+    json.begin_object();
+    json.string("id", id.as_str());
+    json.string("number", &keys.order_number(id, document.market, document.created));
+    json.string("status", state.lifecycle.name());
+    json.string("payment_status", state.payment.name());
+    json.string("fulfillment_status", state.fulfillment.name());
+    json.string("user_id", document.user.as_str());
+    json.string("market", document.market.code());
+    json.string("currency", document.market.currency().code());
+    json.array("items");
+    for (number, line) in (1..).zip(&document.lines) {
+        render_line(&mut json, number, line);
+    }
+    json.end_array();
+    let totals = document.totals();
+    json.object("totals");
+    json.int("subtotal", totals.subtotal);
+    json.int("discount", 0);
+    json.int("shipping", 0);
+    json.int("tax_included", totals.tax_included);
+    json.int("duty", 0);
+    json.int("total", totals.total);
+    json.end_object();
+    if state.lifecycle == Lifecycle::PendingPayment {
+        json.object("reservation");
+        instant(&mut json, "expires_at", document.expires);
+        json.end_object();
+    }
+    instant(&mut json, "created_at", document.created);
+    json.object("links");
+    json.string("pay", &[ORDERS_PATH, id.as_str(), "/payments"].concat());
+    json.end_object();
+    if document.guest {
+        json.string("access_token", &keys.access_token(id));
+    }
+    json.end_object();
+    out
+}
+
+fn render_line(json: &mut JsonWriter<'_>, number: i64, line: &Line) {
+    json.begin_object();
+    json.int("line", number);
+    json.string("product_id", line.sku.as_str());
+    json.string("sku", line.sku.as_str());
+    json.string("name", &line.name);
+    json.int("quantity", i64::from(line.quantity));
+    json.int("unit_price", line.unit_price);
+    json.int("subtotal", line.subtotal);
+    json.int("discount", 0);
+    json.int("tax", line.tax);
+    json.bool("gift", false);
+    json.end_object();
+}
+
+fn instant(json: &mut JsonWriter<'_>, name: &'static str, at: Timestamp) {
+    json.string(name, &at.to_rfc3339());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use zeroize::Zeroizing;
+    use zizon_contracts::orders::OrderBody;
+
+    use super::*;
+    use crate::order::document::tests::document;
+
+    proptest! {
+        #[test]
+        fn what_is_written_by_hand_is_the_contract(document in document()) {
+            let keys = IdKey::new(&Zeroizing::new([3; 32]));
+            let id = keys.order_id("guest", &document.user, &"key".parse().unwrap());
+            let bytes = render(&id, &document, State::CREATED, &keys);
+            let body: OrderBody = serde_json::from_slice(&bytes).unwrap();
+            prop_assert_eq!(serde_json::to_vec(&body).unwrap(), bytes);
+            prop_assert_eq!(body.items.len(), document.lines.len());
+            prop_assert_eq!(body.access_token.is_some(), document.guest);
+            // I3: the total is the sum of the lines.
+            let sum: i64 = body.items.iter().map(|item| item.subtotal - item.discount).sum();
+            prop_assert_eq!(body.totals.total, sum + body.totals.shipping + body.totals.duty);
+        }
+    }
+}

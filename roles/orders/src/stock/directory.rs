@@ -1,0 +1,163 @@
+//! How many shards a product's stock is split over.
+//!
+//! This process is the only owner of its shards, so what it has read or written once stays true until it writes again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use zizon_base::ids::{OrderId, Sku};
+use zizon_table::{Item, ReadError, Table};
+
+use super::allocate::Available;
+use super::shard::{self, Shard};
+use crate::keys;
+
+/// Most shards of one product.
+pub const MAX_SHARDS: u16 = 256;
+
+/// Attribute: shards that orders try first.
+const ACTIVE: &str = "n";
+/// Attribute: shards there are; those beyond the active ones stay for the orders that took units from them.
+const EVER: &str = "m";
+/// Attribute: units ever put in, less those taken out: what all shards together must hold.
+pub(crate) const ISSUED: &str = "iss";
+
+/// A product's shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Shards that orders try first, 1 or more.
+    pub active: u16,
+    /// Shards there are, at least as many.
+    pub ever: u16,
+}
+
+impl Layout {
+    /// The layout of a directory item.
+    #[must_use]
+    pub fn read(item: &Item) -> Option<Self> {
+        let number = |name| item.int(name).and_then(|n| u16::try_from(n).ok());
+        let (active, ever) = (number(ACTIVE)?, number(EVER)?);
+        (active >= 1 && ever >= active && ever <= MAX_SHARDS).then_some(Self { active, ever })
+    }
+
+    /// Writes the layout to a directory item.
+    #[must_use]
+    pub fn write(self, item: Item, issued: i64) -> Item {
+        item.with(ACTIVE, i64::from(self.active)).with(EVER, i64::from(self.ever)).with(ISSUED, issued)
+    }
+
+    /// The shard an order tries first.
+    #[must_use]
+    pub fn preferred(self, order: &OrderId) -> u16 {
+        let tail = &order.as_str().as_bytes()[OrderId::LEN - 4..];
+        let hash = tail.iter().fold(0u32, |hash, &byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        u16::try_from(hash % u32::from(self.active)).unwrap_or(0)
+    }
+}
+
+/// The directories this process knows.
+#[derive(Clone)]
+pub struct Directory {
+    table: Arc<dyn Table>,
+    known: Arc<RwLock<HashMap<Sku, Layout>>>,
+}
+
+impl Directory {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(table: Arc<dyn Table>) -> Self {
+        Self { table, known: Arc::default() }
+    }
+
+    /// The product's layout; `None` where it has no stock.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn layout(&self, sku: &Sku) -> Result<Option<Layout>, ReadError> {
+        if let Some(layout) = self.known.read().get(sku).copied() {
+            return Ok(Some(layout));
+        }
+        let item = self.table.get(&keys::directory(sku)).await?;
+        let layout = item.as_ref().and_then(Layout::read);
+        if let Some(layout) = layout {
+            self.known.write().insert(sku.clone(), layout);
+        }
+        Ok(layout)
+    }
+
+    /// The layout if it is known already.
+    #[must_use]
+    pub fn known(&self, sku: &Sku) -> Option<Layout> {
+        self.known.read().get(sku).copied()
+    }
+
+    /// Every product known to have stock.
+    #[must_use]
+    pub fn skus(&self) -> Vec<Sku> {
+        self.known.read().keys().cloned().collect()
+    }
+
+    /// Notes what was written.
+    pub fn set(&self, sku: &Sku, layout: Layout) {
+        self.known.write().insert(sku.clone(), layout);
+    }
+
+    /// What there is of each product, read at one moment (as far as the table's bounds allow it in one read).
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn available(&self, skus: &[&Sku], order: &OrderId) -> Result<Vec<Available>, ReadError> {
+        let mut layouts = Vec::with_capacity(skus.len());
+        let mut wanted = Vec::new();
+        for sku in skus {
+            let layout = self.layout(sku).await?;
+            wanted.extend((0..layout.map_or(0, |l| l.ever)).map(|number| shard::key(sku, number)));
+            layouts.push(layout);
+        }
+        let mut units = Vec::with_capacity(wanted.len());
+        for part in wanted.chunks(zizon_table::limits::MAX_GET_MANY) {
+            let items = self.table.get_many(part).await?;
+            units.extend(items.iter().map(|item| Shard::read(item.as_ref()).available));
+        }
+        let mut rest = units.into_iter();
+        let per_product = layouts.into_iter().map(|layout| Available {
+            units: rest.by_ref().take(usize::from(layout.map_or(0, |l| l.ever))).collect(),
+            preferred: layout.map_or(0, |l| l.preferred(order)),
+        });
+        Ok(per_product.collect())
+    }
+
+    /// The product's shards at one moment, with its directory; `None` where it has no stock.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn snapshot(&self, sku: &Sku) -> Result<Option<Snapshot>, ReadError> {
+        let Some(layout) = self.layout(sku).await? else { return Ok(None) };
+        let mut wanted = vec![keys::directory(sku)];
+        wanted.extend((0..layout.ever).map(|number| shard::key(sku, number)));
+        let mut items = self.table.get_many(&wanted).await?;
+        let shards = items.split_off(1);
+        let issued = items.pop().flatten().as_ref().and_then(|item| item.int(ISSUED)).unwrap_or(0);
+        Ok(Some(Snapshot { layout, issued, items: shards }))
+    }
+}
+
+/// A product's stock at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Its shards.
+    pub layout: Layout,
+    /// What they must hold together.
+    pub issued: i64,
+    /// The shard items, by number.
+    pub items: Vec<Option<Item>>,
+}
+
+impl Snapshot {
+    /// The numbers of each shard.
+    #[must_use]
+    pub fn shards(&self) -> Vec<Shard> {
+        self.items.iter().map(|item| Shard::read(item.as_ref())).collect()
+    }
+}
