@@ -1,0 +1,306 @@
+//! One HTTP/1.1 connection: a request at a time, each head and body checked before anybody acts on them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::chunked::ChunkedDecoder;
+use super::framing::Framing;
+use super::head::HeadParser;
+use super::limits::Limits;
+use super::pace::Pace;
+use super::reject::Reject;
+use super::wire::{Read, Wire};
+use super::write::{DateCache, INLINE_BODY_BYTES_MAX, write_head};
+use crate::answer::{Answer, Hardening};
+use crate::handler::{Begun, Handler};
+use crate::view::{Protocol, RequestView};
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct H1Options {
+    /// Bounds.
+    pub limits: Limits,
+    /// Fields of every answer.
+    pub hardening: Hardening,
+    /// The clock of `Date`.
+    pub date: DateCache,
+}
+
+/// Tells the listener whether a connection may be closed without harm.
+pub trait Occupancy: Send {
+    /// A request begins. `false` when the listener has decided to close the connection instead.
+    fn busy(&self) -> bool;
+    /// The connection waits for a request.
+    fn idle(&self);
+}
+
+impl Occupancy for () {
+    fn busy(&self) -> bool {
+        true
+    }
+
+    fn idle(&self) {}
+}
+
+/// A read buffer beyond this size is given back between requests.
+const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024;
+const READ_BYTES: usize = 4096;
+
+/// Serves requests from `stream` until either side ends the connection.
+pub async fn serve<S, H, O>(stream: S, peer: SocketAddr, handler: Arc<H>, options: Arc<H1Options>, occupancy: O)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    H: Handler,
+    O: Occupancy,
+{
+    let connection = Connection {
+        wire: Wire::new(stream),
+        buffer: BytesMut::with_capacity(READ_BYTES),
+        out: Vec::with_capacity(1024),
+        parser: HeadParser::default(),
+        peer,
+        handler,
+        options,
+        occupancy,
+    };
+    connection.run().await;
+}
+
+struct Connection<S, H, O> {
+    wire: Wire<S>,
+    /// Begins where the current head begins.
+    buffer: BytesMut,
+    /// The answer being written.
+    out: Vec<u8>,
+    parser: HeadParser,
+    peer: SocketAddr,
+    handler: Arc<H>,
+    options: Arc<H1Options>,
+    occupancy: O,
+}
+
+/// How the connection goes on after an answer.
+enum Next {
+    /// With another request.
+    Request,
+    /// It ends in order: everything the client sent has been read.
+    Close,
+    /// It ends while the client may still be sending.
+    Linger,
+    /// It is broken.
+    Drop,
+}
+
+/// How a head ended.
+enum HeadRead {
+    Complete,
+    /// The client closed, or stayed idle too long.
+    Ended,
+    /// The listener closes the connection.
+    Evicted,
+    Refused(Reject),
+}
+
+impl<S, H, O> Connection<S, H, O>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    H: Handler,
+    O: Occupancy,
+{
+    async fn run(mut self) {
+        let limits = self.options.limits.clone();
+        loop {
+            let next = match self.read_head(&limits).await {
+                HeadRead::Complete => self.serve_request(&limits).await,
+                HeadRead::Ended => Next::Close,
+                HeadRead::Evicted => Next::Drop,
+                HeadRead::Refused(reject) => {
+                    let answer = self.handler.refuse(reject, Protocol::Http1, None);
+                    self.write_answer(&answer, true, &limits).await.map_or(Next::Drop, |()| Next::Linger)
+                }
+            };
+            match next {
+                Next::Request => {}
+                Next::Close => return self.wire.close().await,
+                Next::Linger => {
+                    return self.wire.linger(self.buffer, limits.linger_bytes_max, limits.linger_time_max).await;
+                }
+                Next::Drop => return,
+            }
+        }
+    }
+
+    async fn read_head(&mut self, limits: &Limits) -> HeadRead {
+        self.parser.reset();
+        let mut head_due = None;
+        loop {
+            // Bytes may be there already: pipelined requests are served one after the other.
+            match self.parser.advance(&self.buffer, limits) {
+                Ok(true) => return HeadRead::Complete,
+                Ok(false) => {}
+                Err(reject) => return HeadRead::Refused(reject),
+            }
+            if head_due.is_none() && !self.buffer.is_empty() {
+                head_due = Some(Instant::now() + limits.head_time_max);
+            }
+            let waits_idle = head_due.is_none();
+            if waits_idle {
+                self.occupancy.idle();
+                if self.buffer.capacity() > IDLE_BUFFER_BYTES_MAX {
+                    self.buffer = BytesMut::with_capacity(READ_BYTES);
+                }
+            }
+            self.buffer.reserve(READ_BYTES / 2);
+            let due = head_due.unwrap_or_else(|| Instant::now() + limits.idle_time_max);
+            let read = self.wire.read(&mut self.buffer, due).await;
+            if waits_idle && !self.occupancy.busy() {
+                return HeadRead::Evicted;
+            }
+            match read {
+                Read::Data => {}
+                Read::End => return HeadRead::Ended,
+                Read::Late if waits_idle => return HeadRead::Ended,
+                Read::Late => return HeadRead::Refused(Reject::HeadTimeout),
+            }
+        }
+    }
+
+    async fn serve_request(&mut self, limits: &Limits) -> Next {
+        let head_len = self.parser.head().len;
+        let view = RequestView::of_head(self.parser.head(), &self.buffer, self.peer);
+        let (ticket, body_bytes_max) = match self.handler.begin(&view) {
+            Begun::Proceed { ticket, body_bytes_max } => (ticket, body_bytes_max),
+            Begun::Answer(answer) => return self.answer_early(answer, head_len, limits).await,
+        };
+        let (body, body_len) = match self.read_body(body_bytes_max, limits).await {
+            Ok(read) => read,
+            Err(reject) => {
+                let answer = self.handler.refuse(reject, Protocol::Http1, Some(ticket));
+                return self.write_answer(&answer, true, limits).await.map_or(Next::Drop, |()| Next::Linger);
+            }
+        };
+        let view = RequestView::of_head(self.parser.head(), &self.buffer, self.peer);
+        let answer = self.handler.finish(&view, ticket, body).await;
+        let close = answer.close || !self.parser.head().keep_alive || self.handler.is_draining();
+        if self.write_answer(&answer, close, limits).await.is_err() {
+            return Next::Drop;
+        }
+        self.consume(head_len + body_len);
+        if close { Next::Close } else { Next::Request }
+    }
+
+    /// Answers a head whose body nobody wants. The connection lives on only when the body is already here.
+    async fn answer_early(&mut self, answer: Answer, head_len: usize, limits: &Limits) -> Next {
+        let head = self.parser.head();
+        let received = self.buffer.len() - head_len;
+        let pending = match head.framing {
+            Framing::None => Some(0),
+            Framing::Length(length) => usize::try_from(length).ok().filter(|length| *length <= received),
+            Framing::Chunked => None,
+        };
+        let close = answer.close || pending.is_none() || !head.keep_alive || self.handler.is_draining();
+        if self.write_answer(&answer, close, limits).await.is_err() {
+            return Next::Drop;
+        }
+        match pending {
+            Some(_) if close => Next::Close,
+            Some(body_len) => {
+                self.consume(head_len + body_len);
+                Next::Request
+            }
+            None => Next::Linger,
+        }
+    }
+
+    /// The body, and how many bytes it takes in the buffer behind the head.
+    async fn read_body(&mut self, bytes_max: usize, limits: &Limits) -> Result<(Bytes, usize), Reject> {
+        let head_len = self.parser.head().len;
+        match self.parser.head().framing {
+            Framing::None => Ok((Bytes::new(), 0)),
+            Framing::Length(length) => {
+                let length = usize::try_from(length).ok().filter(|length| *length <= bytes_max);
+                let length = length.ok_or(Reject::BodyTooLarge)?;
+                let pace = Pace::new(limits);
+                if self.buffer.len() < head_len + length {
+                    self.buffer.reserve(head_len + length - self.buffer.len());
+                    self.send_continue(limits).await?;
+                }
+                while self.buffer.len() < head_len + length {
+                    let due = pace.due(self.buffer.len() - head_len);
+                    self.read_body_piece(due).await?;
+                }
+                Ok((Bytes::copy_from_slice(&self.buffer[head_len..head_len + length]), length))
+            }
+            Framing::Chunked => self.read_chunked(head_len, bytes_max, limits).await,
+        }
+    }
+
+    async fn read_chunked(
+        &mut self,
+        head_len: usize,
+        bytes_max: usize,
+        limits: &Limits,
+    ) -> Result<(Bytes, usize), Reject> {
+        let mut decoder = ChunkedDecoder::default();
+        let mut body = Vec::new();
+        let pace = Pace::new(limits);
+        if self.buffer.len() == head_len {
+            self.send_continue(limits).await?;
+        }
+        loop {
+            let fed = decoder.feed(&self.buffer[head_len..], &mut body, bytes_max, limits)?;
+            if fed.done {
+                return Ok((body.into(), fed.used));
+            }
+            // All of it was used; the head stays, because the request is still looked at.
+            self.buffer.truncate(head_len);
+            self.buffer.reserve(READ_BYTES);
+            let due = pace.due(body.len());
+            self.read_body_piece(due).await?;
+        }
+    }
+
+    async fn read_body_piece(&mut self, due: Instant) -> Result<(), Reject> {
+        match self.wire.read(&mut self.buffer, due).await {
+            Read::Data => Ok(()),
+            Read::End => Err(Reject::BodyTruncated),
+            Read::Late => Err(Reject::BodyTimeout),
+        }
+    }
+
+    /// `100 Continue`, where the client waits for it and has not begun to send (RFC 9110, 10.1.1).
+    async fn send_continue(&mut self, limits: &Limits) -> Result<(), Reject> {
+        let head = self.parser.head();
+        if !head.expects_continue || self.buffer.len() > head.len {
+            return Ok(());
+        }
+        let due = Instant::now() + limits.write_time_max;
+        self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n", due).await.map_err(|_| Reject::BodyTruncated)
+    }
+
+    async fn write_answer(&mut self, answer: &Answer, close: bool, limits: &Limits) -> std::io::Result<()> {
+        self.out.clear();
+        write_head(&mut self.out, answer, close, &self.options.hardening, &self.options.date);
+        let body = if answer.head_only || answer.is_bodiless() { Bytes::new() } else { answer.body.clone() };
+        let due = Instant::now() + limits.write_time_max;
+        if body.len() <= INLINE_BODY_BYTES_MAX {
+            self.out.extend_from_slice(&body);
+            return self.wire.write(&self.out, due).await;
+        }
+        self.wire.write(&self.out, due).await?;
+        self.wire.write(&body, due).await
+    }
+
+    /// Drops a served request from the front of the buffer.
+    fn consume(&mut self, len: usize) {
+        if len >= self.buffer.len() {
+            self.buffer.clear();
+        } else {
+            bytes::Buf::advance(&mut self.buffer, len);
+        }
+    }
+}
