@@ -1,0 +1,359 @@
+//! The command line. Names are a contract: scripts use them.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use zizon_base::{ids::{OrderId, Sku, UserRef}, role::Role};
+
+/// Zero-trust commerce in one binary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "zizon",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = "Start here:\n  zizon up --demo                        the whole platform with a demo shop\n  zizon status                           how every role is\n  zizon load orders --rate 2000          order at a fixed rate\n\nEvery command explains itself: zizon COMMAND --help"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the whole platform on this machine.
+    #[command(after_help = "Examples:\n  zizon up --demo\n  zizon up --data /srv/zizon --listen 0.0.0.0:8443 --host shop.example.com --config /etc/zizon.toml\n\nCtrl-C or SIGTERM finishes what is in flight and stops within 10 seconds.")]
+    Up(Up),
+    /// Run one role, as production does.
+    #[command(after_help = "Examples:\n  zizon run orders --data /srv/zizon --listen 10.0.0.5:7443 --peer catalog=10.0.0.6:7443\n\nThe identity comes from the SPIFFE Workload API at SPIFFE_ENDPOINT_SOCKET.")]
+    Run(Run),
+    /// Show how every role is.
+    #[command(after_help = "Examples:\n  zizon status\n  zizon status --json | jq .ready\n\nExit code 1 when something is not ready, 3 when no platform runs.")]
+    Status(Local),
+    /// Show and change products.
+    #[command(subcommand)]
+    Product(Product),
+    /// Show and change stock.
+    #[command(subcommand)]
+    Stock(Stock),
+    /// Show and cancel orders.
+    #[command(subcommand)]
+    Order(Order),
+    /// Generate load.
+    #[command(subcommand)]
+    Load(Load),
+    /// Check that every acknowledged order is there, as acknowledged, once.
+    #[command(after_help = "Examples:\n  zizon load orders --rate 2000 --duration 30s --acks acks.jsonl\n  zizon verify --acks acks.jsonl\n\nExit code 1 and a list when anything is missing or different.")]
+    Verify(Verify),
+    /// Rebuild state from the journal and compare it with the index.
+    #[command(after_help = "Examples:\n  zizon fsck --data zizon-data\n  zizon fsck --data zizon-data --online\n\nExit code 0 only if journal, index and the stock equation agree.")]
+    Fsck(Fsck),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Examples:\n  zizon completions bash > /etc/bash_completion.d/zizon")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print what this binary says about itself, for the files under docs/.
+    #[command(hide = true)]
+    Docs {
+        /// Which.
+        document: Document,
+    },
+}
+
+/// A document this binary can write about itself.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Document {
+    /// docs/configuration.md
+    Configuration,
+    /// docs/cli.md
+    Cli,
+    /// openapi.json
+    Openapi,
+}
+
+/// Options of every command that talks to a local platform.
+#[derive(Debug, Clone, Args)]
+pub struct Local {
+    /// The platform's data directory.
+    #[arg(long, value_name = "DIR", default_value = "zizon-data")]
+    pub data: PathBuf,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `zizon up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Seed a demo shop and let guests order.
+    #[arg(long)]
+    pub demo: bool,
+    /// Where everything is kept.
+    #[arg(long, value_name = "DIR", default_value = "zizon-data")]
+    pub data: PathBuf,
+    /// Where the public listener is.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
+    pub listen: SocketAddr,
+    /// A name the public certificate is for; may be repeated.
+    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    pub host: Vec<String>,
+    /// Configuration file (docs/configuration.md).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `zizon run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// identity, catalog, orders or edge.
+    #[arg(value_parser = parse_role)]
+    pub role: Role,
+    /// Where the role keeps its files.
+    #[arg(long, value_name = "DIR", default_value = "zizon-data")]
+    pub data: PathBuf,
+    /// Configuration file (docs/configuration.md).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the role's mTLS listener is; not needed when a supervisor hands a listener over.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Where the edge's public listener is.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub public: Option<SocketAddr>,
+    /// Where another role is; may be repeated.
+    #[arg(long, value_name = "ROLE=ADDR:PORT", value_parser = parse_peer)]
+    pub peer: Vec<(Role, String)>,
+    /// A name the public certificate is for; may be repeated.
+    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    pub host: Vec<String>,
+    /// Seed a demo shop and let guests order.
+    #[arg(long)]
+    pub demo: bool,
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
+    text.parse::<Role>().map_err(|error| error.to_string())
+}
+
+fn parse_peer(text: &str) -> Result<(Role, String), String> {
+    let (role, address) = text.split_once('=').ok_or("write ROLE=ADDR:PORT")?;
+    Ok((parse_role(role)?, address.to_owned()))
+}
+
+/// `zizon product`.
+#[derive(Debug, Subcommand)]
+pub enum Product {
+    /// List products.
+    #[command(after_help = "Examples:\n  zizon product ls\n  zizon product ls --json | jq '.data[].id'")]
+    Ls(Local),
+    /// Show one product.
+    #[command(after_help = "Examples:\n  zizon product show PROD001")]
+    Show {
+        /// The product's id.
+        id: Sku,
+        /// Where.
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Create or replace a product from a JSON file (`-` for standard input).
+    #[command(after_help = "Examples:\n  zizon product show PROD001 --json > p.json\n  zizon product put p.json")]
+    Put {
+        /// The file.
+        file: PathBuf,
+        /// Where.
+        #[command(flatten)]
+        local: Local,
+    },
+}
+
+/// `zizon stock`.
+#[derive(Debug, Subcommand)]
+pub enum Stock {
+    /// Show the stock of a SKU, read in one consistent snapshot.
+    #[command(after_help = "Examples:\n  zizon stock show PROD001 --json\n\nAlways: on_hand = available + held + sold.")]
+    Show {
+        /// The SKU.
+        sku: Sku,
+        /// Where.
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Set how many units can be ordered from here on.
+    #[command(after_help = "Examples:\n  zizon stock set PROD001 500")]
+    Set {
+        /// The SKU.
+        sku: Sku,
+        /// Units available.
+        #[arg(value_parser = clap::value_parser!(i64).range(0..=9_007_199_254_740_991))]
+        available: i64,
+        /// Where.
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Split the stock of a SKU over counters for an expected peak.
+    #[command(after_help = "Examples:\n  zizon stock shard PROD001 --peak 12500")]
+    Shard {
+        /// The SKU.
+        sku: Sku,
+        /// Orders per second at the peak.
+        #[arg(long, value_name = "N")]
+        peak: u32,
+        /// Where.
+        #[command(flatten)]
+        local: Local,
+    },
+}
+
+/// `zizon order`.
+#[derive(Debug, Subcommand)]
+pub enum Order {
+    /// Show one order.
+    #[command(after_help = "Examples:\n  zizon order show ord_7f3k…")]
+    Show {
+        /// The order.
+        id: OrderId,
+        /// Where.
+        #[command(flatten)]
+        local: Local,
+    },
+    /// List orders, a user's newest first with --user.
+    #[command(after_help = "Examples:\n  zizon order ls --user user_42")]
+    Ls {
+        /// Only this user's.
+        #[arg(long, value_name = "U")]
+        user: Option<UserRef>,
+        /// At most this many.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Where.
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Cancel an order and return its stock.
+    #[command(after_help = "Examples:\n  zizon order cancel ord_7f3k…")]
+    Cancel {
+        /// The order.
+        id: OrderId,
+        /// Where.
+        #[command(flatten)]
+        local: Local,
+    },
+}
+
+/// `zizon load`.
+#[derive(Debug, Subcommand)]
+pub enum Load {
+    /// Order at a fixed rate, on schedule, without waiting for answers.
+    #[command(after_help = "Examples:\n  zizon load orders --rate 2000 --duration 30s\n  zizon load orders --rate max --connections 64 --duration 10s --json\n  zizon load orders --rate 500 --duration 1m --acks acks.jsonl\n\nLatency counts from the moment a request was due, so a stalled server cannot hide its delay.")]
+    Orders(LoadOrders),
+}
+
+/// `zizon load orders`.
+#[derive(Debug, Args)]
+pub struct LoadOrders {
+    /// Base URL; the local platform's when left out.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Authority to trust (PEM); the local platform's when left out.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Requests per second, or `max`: one in flight per connection.
+    #[arg(long, value_name = "N|max", default_value = "1000")]
+    pub rate: String,
+    /// For how long (`30s`, `5m`).
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub duration: std::time::Duration,
+    /// Fresh keys make orders; a fixed key makes one order and replays it.
+    #[arg(long, value_enum, default_value_t = Keys::Fresh)]
+    pub keys: Keys,
+    /// What to order.
+    #[arg(long, value_name = "ID", default_value = "PROD001")]
+    pub product: Sku,
+    /// Connections to keep open.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub connections: u32,
+    /// Append one fsynced line per acknowledged order.
+    #[arg(long, value_name = "FILE")]
+    pub acks: Option<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub local: Local,
+}
+
+/// How idempotency keys are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Keys {
+    /// A new key for each request.
+    Fresh,
+    /// The same key for all.
+    Fixed,
+}
+
+/// `zizon verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Base URL; the local platform's when left out.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Authority to trust (PEM); the local platform's when left out.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// What `zizon load orders --acks` wrote.
+    #[arg(long, value_name = "FILE")]
+    pub acks: PathBuf,
+    /// Where.
+    #[command(flatten)]
+    pub local: Local,
+}
+
+/// `zizon fsck`.
+#[derive(Debug, Args)]
+pub struct Fsck {
+    /// Check a snapshot of the running platform.
+    #[arg(long)]
+    pub online: bool,
+    /// Where.
+    #[command(flatten)]
+    pub local: Local,
+}
+
+/// Reads `500ms`, `30s`, `5m`, `2h`.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let split = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let value: u64 = digits.parse().map_err(|_| "write a number and a unit: 500ms, 30s, 5m, 2h".to_owned())?;
+    let millis = match unit {
+        "ms" => Some(value),
+        "s" => value.checked_mul(1000),
+        "m" => value.checked_mul(60_000),
+        "h" => value.checked_mul(3_600_000),
+        _ => return Err("the unit is ms, s, m or h".to_owned()),
+    };
+    let millis = millis.filter(|&millis| millis > 0 && millis <= 7 * 24 * 3_600_000);
+    millis.map(std::time::Duration::from_millis).ok_or_else(|| "between 1 ms and 7 days".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_a_bound() {
+        assert_eq!(parse_duration("30s").unwrap().as_secs(), 30);
+        assert_eq!(parse_duration("5m").unwrap().as_secs(), 300);
+        for bad in ["", "5", "s", "0s", "1d", "999999h", "99999999999999999999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

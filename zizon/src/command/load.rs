@@ -1,0 +1,86 @@
+//! `zizon load`.
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, atomic::{AtomicBool, Ordering}},
+};
+
+use anyhow::Result;
+use zizon_load::{Keys, OrdersLoad, Progress};
+
+use super::local::{self, block_on};
+use crate::{cli, exit::{self, Failure}, output};
+
+/// Runs the generator and prints its report.
+pub fn run(options: cli::LoadOrders) -> Result<ExitCode> {
+    let (url, ca_file) = target(options.url.clone(), options.ca.clone(), &options.local.data)?;
+    let mut load = OrdersLoad::to(url, ca_file);
+    load.rate = options.rate.parse().map_err(|error: String| Failure::usage(format!("--rate: {error}"), ""))?;
+    load.duration = options.duration;
+    load.keys = match options.keys {
+        cli::Keys::Fresh => Keys::Fresh,
+        cli::Keys::Fixed => Keys::Fixed,
+    };
+    let default = zizon_load::DEFAULT_PRODUCT;
+    load.product = (options.product.as_str() != default).then(|| options.product.to_string());
+    load.connections = usize::try_from(options.connections)?;
+    load.acks.clone_from(&options.acks);
+    stop_on_interrupt(&load.stop)?;
+
+    let report = zizon_load::run(&load, progress_line)?;
+    clear_progress();
+    if options.local.json {
+        output::json(&report)?;
+    } else {
+        output::line(report.render().trim_end());
+    }
+    Ok(ExitCode::from(if report.errors == 0 { 0 } else { exit::NO }))
+}
+
+/// The URL and authority given, or those of the local platform.
+pub fn target(url: Option<String>, ca: Option<PathBuf>, data: &std::path::Path) -> Result<(String, PathBuf)> {
+    match (url, ca) {
+        (Some(url), Some(ca)) => Ok((url, ca)),
+        (url, ca) => {
+            let report = block_on(async { local::report(&local::paths_of(data)?).await })?;
+            Ok((url.unwrap_or(report.url), ca.unwrap_or_else(|| PathBuf::from(report.ca_file))))
+        }
+    }
+}
+
+/// Ctrl-C ends the run and still prints what was measured.
+fn stop_on_interrupt(stop: &Arc<AtomicBool>) -> Result<()> {
+    let stop = Arc::clone(stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            stop.store(true, Ordering::Relaxed);
+        }
+    })?;
+    Ok(())
+}
+
+fn progress_line(progress: &Progress) {
+    let line = format!(
+        "{:>4.0} s of {:.0}  {:>7.0}/s  {} created, {} replayed, {} errors, p99 {:.1} ms",
+        progress.elapsed.as_secs_f64(),
+        progress.duration.as_secs_f64(),
+        progress.rate,
+        progress.created,
+        progress.replayed,
+        progress.errors,
+        progress.p99_ms
+    );
+    let mut out = std::io::stderr().lock();
+    // Progress that cannot be shown is no reason to stop measuring.
+    let _ = if out.is_terminal() { write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush()) } else { writeln!(out, "{line}") };
+}
+
+fn clear_progress() {
+    let mut out = std::io::stderr().lock();
+    if out.is_terminal() {
+        let _ = write!(out, "\r\x1b[2K");
+    }
+}

@@ -1,0 +1,67 @@
+//! Finding the platform of a data directory and asking its supervisor.
+
+use std::{path::{Path, PathBuf}, time::Duration};
+
+use anyhow::Result;
+use serde::de::DeserializeOwned;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::UnixStream,
+    time::timeout,
+};
+use zizon_contracts::{paths::Paths, supervisor::{MAX_LINE_BYTES, Request, StatusReport}};
+
+use crate::{exit::Failure, up::lock};
+
+/// How long the supervisor may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where sockets go when the data directory's own path is too long for them.
+pub fn short_base() -> PathBuf {
+    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
+}
+
+/// The places of an existing data directory.
+pub fn paths_of(data: &Path) -> Result<Paths> {
+    Ok(Paths::new(&lock::data_dir(data, false)?, &short_base()))
+}
+
+/// Runs a future on a runtime of one thread.
+pub fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+/// Asks the supervisor of `paths` how every role is.
+pub async fn report(paths: &Paths) -> Result<StatusReport> {
+    ask(paths, &Request::Status).await
+}
+
+async fn ask<T: DeserializeOwned>(paths: &Paths, question: &Request) -> Result<T> {
+    let socket = paths.supervisor_socket();
+    let stream = UnixStream::connect(&socket).await.map_err(|_| not_running(paths))?;
+    let exchange = async {
+        let (read, mut write) = stream.into_split();
+        let mut line = serde_json::to_vec(question)?;
+        line.push(b'\n');
+        write.write_all(&line).await?;
+        let mut answer = Vec::new();
+        BufReader::new(read).take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut answer).await?;
+        if answer.is_empty() {
+            let remedy = "run this as the user that started the platform, or as root";
+            return Err(Failure::refused("the supervisor does not answer this user", remedy).into());
+        }
+        Ok(serde_json::from_slice(&answer)?)
+    };
+    timeout(PATIENCE, exchange).await.unwrap_or_else(|_| {
+        let message = format!("the supervisor at {} did not answer within {} s", socket.display(), PATIENCE.as_secs());
+        Err(Failure::unknown(message, "look at its output, or restart it").into())
+    })
+}
+
+fn not_running(paths: &Paths) -> Failure {
+    let data = paths.data().display();
+    Failure::unknown(
+        format!("no platform runs on {data}"),
+        format!("start it with zizon up --data {data}, or name another directory with --data"),
+    )
+}

@@ -1,0 +1,143 @@
+//! What people see: tables that align, colour only on a terminal, errors with a way out.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::exit::Failure;
+
+/// A style, applied only when the stream is a terminal and `NO_COLOR` is not set (no-color.org).
+#[derive(Debug, Clone, Copy)]
+pub enum Style {
+    /// Good.
+    Green,
+    /// In between.
+    Yellow,
+    /// Bad.
+    Red,
+    /// Less important.
+    Dim,
+    /// More important.
+    Bold,
+}
+
+impl Style {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Green => "32",
+            Self::Yellow => "33",
+            Self::Red => "31",
+            Self::Dim => "2",
+            Self::Bold => "1",
+        }
+    }
+}
+
+/// Whether standard output takes colour.
+pub fn colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// `text` in `style`, or plain where colour is not wanted.
+pub fn paint(text: &str, style: Style) -> String {
+    if colour() { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
+}
+
+/// Prints one line to standard output; a closed pipe ends the output, not the program.
+pub fn line(text: &str) {
+    let mut out = io::stdout().lock();
+    // A reader that has gone away (`| head`) is not an error of ours.
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Prints one JSON document.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Prints what went wrong and what to do to standard error.
+pub fn print_error(error: &anyhow::Error) {
+    let bold = if io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    let mut out = io::stderr().lock();
+    // Nothing can be done when standard error is closed.
+    let _ = writeln!(out, "{}error:{} {error:#}", bold.0, bold.1);
+    if let Some(failure) = error.downcast_ref::<Failure>()
+        && !failure.remedy.is_empty()
+    {
+        let _ = writeln!(out, "  help: {}", failure.remedy);
+    }
+}
+
+/// A table with aligned columns.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<(String, Option<Style>)>>,
+    right: Vec<usize>,
+}
+
+impl Table {
+    /// A table with these headings; columns named in `right` align to the right.
+    pub fn new(headings: &[&str], right: &[usize]) -> Self {
+        let head = headings.iter().map(|heading| ((*heading).to_owned(), Some(Style::Dim))).collect();
+        Self { rows: vec![head], right: right.to_vec() }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<(String, Option<Style>)>) {
+        self.rows.push(cells);
+    }
+
+    /// The lines of the table.
+    pub fn render(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| display_width(text)).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut out = String::new();
+        for row in &self.rows {
+            let mut text = String::new();
+            for (column, (cell, style)) in row.iter().enumerate() {
+                let padding = " ".repeat(widths[column] - display_width(cell));
+                let painted = style.map_or_else(|| cell.clone(), |style| paint(cell, style));
+                if column > 0 {
+                    text.push_str("  ");
+                }
+                if self.right.contains(&column) {
+                    text.push_str(&padding);
+                    text.push_str(&painted);
+                } else {
+                    text.push_str(&painted);
+                    text.push_str(&padding);
+                }
+            }
+            out.push_str(text.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+}
+
+/// Columns a text takes on a terminal: East Asian wide characters take two (UAX #11, the blocks that occur in names).
+fn display_width(text: &str) -> usize {
+    text.chars()
+        .map(|character| match character as u32 {
+            0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xff00..=0xff60 => 2,
+            _ => 1,
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_align_whatever_the_script() {
+        let mut table = Table::new(&["name", "units"], &[1]);
+        table.row(vec![("크림".into(), None), ("7".into(), None)]);
+        table.row(vec![("serum".into(), None), ("1200".into(), None)]);
+        assert_eq!(table.render(), "name   units\n크림       7\nserum   1200\n");
+    }
+}

@@ -1,0 +1,192 @@
+//! One role's process: started, watched, started again.
+
+use std::{os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use zizon_base::role::Role;
+use zizon_contracts::{paths::Paths, supervisor::{RoleState, SOCKET_ENV}};
+
+use super::{listeners::Listeners, logfile::LogFile, state::State};
+
+/// The longest pause before another start.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// A life this long clears the memory of earlier deaths.
+const HEALTHY_LIFE: Duration = Duration::from_secs(10);
+/// The longest log line that is kept whole.
+const MAX_LOG_LINE: u64 = 64 * 1024;
+
+/// What it takes to start one role.
+#[derive(Debug)]
+pub struct Recipe {
+    /// The sockets it gets.
+    pub listeners: Listeners,
+    /// Arguments after `zizon run ROLE`.
+    pub arguments: Vec<String>,
+    /// Where things are.
+    pub paths: Paths,
+}
+
+/// Pauses between starts: none after the first death, then doubling.
+#[derive(Debug, Default)]
+struct Backoff {
+    deaths: u32,
+}
+
+impl Backoff {
+    fn pause_after(&mut self, life: Duration) -> Duration {
+        if life >= HEALTHY_LIFE {
+            self.deaths = 0;
+        }
+        self.deaths += 1;
+        match self.deaths {
+            1 => Duration::ZERO,
+            deaths => MAX_PAUSE.min(Duration::from_millis(100) * 2u32.saturating_pow(deaths - 2)),
+        }
+    }
+}
+
+/// Keeps the role running until `stop`, then asks it to finish and waits up to `grace`.
+pub async fn keep(recipe: Recipe, state: Arc<State>, stop: CancellationToken, grace: Duration) {
+    let role = recipe.listeners.role;
+    let mut backoff = Backoff::default();
+    while !stop.is_cancelled() {
+        let began = Instant::now();
+        match start(&recipe) {
+            Ok(child) => {
+                if !watch(role, child, &recipe, &state, &stop, grace).await {
+                    return;
+                }
+            }
+            Err(error) => tracing::error!(role = role.name(), error = %format!("{error:#}"), "cannot start a role"),
+        }
+        let pause = backoff.pause_after(began.elapsed());
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(pause) => {}
+        }
+    }
+    state.ended(role, RoleState::Stopped);
+}
+
+/// Watches one life. True when the role should be started again.
+async fn watch(
+    role: Role,
+    mut child: Child,
+    recipe: &Recipe,
+    state: &State,
+    stop: &CancellationToken,
+    grace: Duration,
+) -> bool {
+    let pid = child.id().unwrap_or(0);
+    state.started(role, pid);
+    let log = recipe.paths.log_file(role.name());
+    let output = child.stderr.take();
+    let copying = async {
+        if let Some(output) = output {
+            copy_log(output, log).await;
+        }
+    };
+    let life = async {
+        tokio::select! {
+            ended = child.wait() => ended.map(|status| (status, true)),
+            () = stop.cancelled() => {
+                state.draining(role);
+                signal(pid, Signal::TERM);
+                match tokio::time::timeout(grace, child.wait()).await {
+                    Ok(ended) => ended.map(|status| (status, false)),
+                    Err(_) => {
+                        tracing::warn!(role = role.name(), pid, "killed a role that did not finish in time");
+                        child.kill().await?;
+                        child.wait().await.map(|status| (status, false))
+                    }
+                }
+            }
+        }
+    };
+    let (ended, ()) = tokio::join!(life, copying);
+    let again = ended.as_ref().is_ok_and(|(_, again)| *again) && !stop.is_cancelled();
+    if again {
+        let status = ended.map_or_else(|error| error.to_string(), |(status, _)| status.to_string());
+        tracing::warn!(role = role.name(), pid, status, "a role ended and is started again");
+        state.ended(role, RoleState::Restarting);
+    } else {
+        state.ended(role, RoleState::Stopped);
+    }
+    again
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended by itself in the meantime.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn start(recipe: &Recipe) -> Result<Child> {
+    let listeners = &recipe.listeners;
+    let mut handed: Vec<OwnedFd> = vec![listeners.internal.try_clone()?.into()];
+    if let Some(public) = &listeners.public {
+        handed.push(public.try_clone()?.into());
+    }
+    let count = handed.len();
+    let mappings = (3..).zip(handed).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
+
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut command = std::process::Command::new(program);
+    command
+        .arg("run")
+        .arg(listeners.role.name())
+        .args(&recipe.arguments)
+        .env("LISTEN_FDS", count.to_string())
+        .env_remove("LISTEN_PID")
+        .env_remove("NOTIFY_SOCKET")
+        .env("SPIFFE_ENDPOINT_SOCKET", format!("unix:{}", recipe.paths.workload_socket().display()))
+        .env(SOCKET_ENV, recipe.paths.supervisor_socket())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    // A terminal's Ctrl-C goes to the whole group; roles drain in order, when the supervisor says so.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.fd_mappings(mappings).context("cannot hand the listeners over")?;
+    Command::from(command).kill_on_drop(true).spawn().context("cannot start the role's process")
+}
+
+/// Copies a role's log to its file. A disk that is full costs log lines, never the role.
+async fn copy_log(output: impl AsyncRead + Unpin, path: PathBuf) {
+    let mut reader = BufReader::new(output);
+    let mut log = LogFile::open(&path).ok();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(MAX_LOG_LINE).read_until(b'\n', &mut line).await {
+            Ok(read) if read > 0 => {}
+            _ => return,
+        }
+        if let Some(log) = &mut log {
+            let _ = log.write(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_death_costs_no_pause_and_later_ones_at_most_two_seconds() {
+        let mut backoff = Backoff::default();
+        let short = Duration::from_millis(1);
+        let pauses: Vec<_> = (0..8).map(|_| backoff.pause_after(short).as_millis()).collect();
+        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 2000, 2000]);
+        assert_eq!(backoff.pause_after(HEALTHY_LIFE), Duration::ZERO);
+    }
+}

@@ -1,0 +1,97 @@
+//! One supervisor per data directory, by an advisory lock that dies with its holder.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::exit::Failure;
+
+/// Held while the supervisor runs.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Takes the lock of `file` and writes this process's id into it.
+    pub fn acquire(file: &Path, data: &Path) -> Result<Self> {
+        let mut held = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(file)
+            .with_context(|| format!("cannot open {}", file.display()))?;
+        if flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(running(&mut held, data).into());
+        }
+        held.set_len(0)?;
+        held.rewind()?;
+        write!(held, "{}", std::process::id())?;
+        Ok(Self { file: held })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // An empty file says "nobody" to people who look; the lock itself ends with the descriptor.
+        let _ = self.file.set_len(0);
+    }
+}
+
+fn running(held: &mut File, data: &Path) -> Failure {
+    let mut pid = String::new();
+    // Without a readable pid the message still says what is wrong.
+    let _ = held.read_to_string(&mut pid);
+    Failure::refused(
+        format!("a platform is already running on {} as pid {}", data.display(), pid.trim()),
+        format!("use it (zizon status --data {}), stop it (kill {}), or choose another --data", data.display(), pid.trim()),
+    )
+}
+
+/// The pid of the supervisor that holds `file`, if one does.
+pub fn holder(file: &Path) -> Option<u32> {
+    let mut opened = File::open(file).ok()?;
+    if flock(&opened, FlockOperation::NonBlockingLockShared).is_ok() {
+        return None;
+    }
+    let mut pid = String::new();
+    opened.read_to_string(&mut pid).ok()?;
+    pid.trim().parse().ok()
+}
+
+/// The absolute form of a data directory, created when `create` is set.
+pub fn data_dir(given: &Path, create: bool) -> Result<PathBuf> {
+    if create {
+        std::fs::create_dir_all(given).map_err(|error| {
+            Failure::usage(format!("cannot create {}: {error}", given.display()), "choose a directory you may write to with --data")
+        })?;
+    }
+    std::fs::canonicalize(given).map_err(|error| {
+        let remedy = "name the data directory of a platform with --data, or start one with zizon up";
+        Failure::unknown(format!("no platform at {}: {error}", given.display()), remedy).into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_supervisor_is_told_the_pid_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("up.lock");
+        let first = Lock::acquire(&file, dir.path()).unwrap();
+        assert_eq!(holder(&file), Some(std::process::id()));
+        let refused = Lock::acquire(&file, dir.path()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("as pid {}", std::process::id())), "{refused}");
+        drop(first);
+        assert_eq!(holder(&file), None);
+        assert!(Lock::acquire(&file, dir.path()).is_ok());
+    }
+}

@@ -1,0 +1,238 @@
+//! `zizon up`: every role as a child process of one supervisor.
+//!
+//! The story: take the directory, bind every socket, start the issuer, start the others, ask them how they are, say so,
+//! keep them running, and on a signal let them finish in order.
+
+mod banner;
+mod child;
+mod control;
+mod health;
+mod listeners;
+pub mod lock;
+mod logfile;
+mod metrics;
+mod state;
+
+use std::{
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{net::UnixStream, signal::unix::{SignalKind, signal}, task::JoinSet, time::{sleep, timeout}};
+use tokio_util::sync::CancellationToken;
+use zizon_base::role::{Role, SUPERVISOR_PATH};
+use zizon_contracts::{paths::Paths, supervisor::StatusReport};
+use zizon_mtls::{ConnRegistry, RegistryOptions, SourceOptions, SvidSource};
+use zizon_service::{Upstream, UpstreamOptions};
+
+use self::{child::Recipe, listeners::Listeners, state::State};
+use crate::{cli, command::local as command_local, config::Config, exit::Failure, output};
+
+/// How long the issuer may take to serve.
+const ISSUER_PATIENCE: Duration = Duration::from_secs(15);
+/// How long all roles may take to answer before the start counts as failed.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a role that has everything it needs may stay not ready before that is said.
+const READY_PATIENCE: Duration = Duration::from_secs(3);
+/// The edge finishes first, then those it calls; together less than 10 s.
+const GRACE: [(Role, Duration); 4] = [
+    (Role::Edge, Duration::from_secs(4)),
+    (Role::Orders, Duration::from_secs(3)),
+    (Role::Catalog, Duration::from_secs(1)),
+    (Role::Identity, Duration::from_secs(1)),
+];
+
+/// Starts the platform and stays until it is told to stop.
+pub fn run(options: cli::Up) -> Result<ExitCode> {
+    let config = Config::load(options.config.as_deref())?;
+    crate::roles::policy(&config)?;
+    let data = lock::data_dir(&options.data, true)?;
+    let paths = Paths::new(&data, &command_local::short_base());
+    let _lock = lock::Lock::acquire(&paths.lock_file(), &data)?;
+    prepare(&paths)?;
+    zizon_telemetry::init_logging(&crate::roles::log_options(&config))?;
+    command_local::block_on(supervise(options, config, paths))
+}
+
+/// Makes the directories with their modes.
+fn prepare(paths: &Paths) -> Result<()> {
+    let make = |path: &std::path::Path, mode: u32| -> Result<()> {
+        std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        Ok(())
+    };
+    make(&paths.keys(), 0o700).with_context(|| format!("cannot prepare {}", paths.keys().display()))?;
+    make(paths.run(), 0o755).with_context(|| format!("cannot prepare {}", paths.run().display()))
+}
+
+async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<ExitCode> {
+    let began = Instant::now();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = CancellationToken::new();
+    let bound = listeners::bind_all(options.listen)?;
+    let public = bound.iter().find(|role| role.public.is_some()).context("no public listener")?.address()?;
+    let state = State::new(config.trust_domain()?, banner::url(public, &options.host), paths.ca_file().display().to_string());
+    for role in &bound {
+        state.add(role.role, role.address()?.to_string(), role.internal_address()?.to_string());
+    }
+
+    let mut tasks = JoinSet::new();
+    let control = control::bind(&paths.supervisor_socket(), 0o666)?;
+    tasks.spawn(control::serve(control, Arc::clone(&state), stop.clone()));
+    let addresses: Vec<(Role, String)> =
+        bound.iter().map(|role| Ok((role.role, role.internal_address()?.to_string()))).collect::<Result<_>>()?;
+    let mut children = start_children(bound, &addresses, &options, &paths, &state);
+
+    let started = tokio::select! {
+        started = watch_over(&addresses, &paths, &state, &stop, &mut tasks) => Some(started),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    if let Some(started) = started {
+        match started {
+            Ok(report) => announce(&report, &paths, began),
+            Err(error) => {
+                drain(&mut children).await;
+                return Err(error);
+            }
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+    // Nothing can be done when nobody listens at the other end.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    output::line("stopping: finishing what is in flight");
+    let draining = Instant::now();
+    drain(&mut children).await;
+    stop.cancel();
+    tasks.shutdown().await;
+    output::line(&format!("stopped in {:.1} s", draining.elapsed().as_secs_f64()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn announce(report: &StatusReport, paths: &Paths, began: Instant) {
+    banner::print_roles(report, paths);
+    banner::print_ready(report, began.elapsed());
+    let status = if report.ready { "ready".to_owned() } else { report.detail.join("; ") };
+    // Only a service manager listens, and only sometimes.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&status)]);
+}
+
+/// The token and task of each role's keeper, in the order in which they are stopped.
+type Children = Vec<(CancellationToken, tokio::task::JoinHandle<()>)>;
+
+fn start_children(
+    bound: Vec<Listeners>,
+    addresses: &[(Role, String)],
+    options: &cli::Up,
+    paths: &Paths,
+    state: &Arc<State>,
+) -> Children {
+    let mut by_role: Vec<(Role, CancellationToken, tokio::task::JoinHandle<()>)> = Vec::new();
+    for listeners in bound {
+        let role = listeners.role;
+        let arguments = arguments(role, addresses, options, paths);
+        let recipe = Recipe { listeners, arguments, paths: paths.clone() };
+        let stop = CancellationToken::new();
+        let grace = GRACE.iter().find(|(named, _)| *named == role).map_or(Duration::from_secs(1), |(_, grace)| *grace);
+        let (state, keeper_stop, socket) = (Arc::clone(state), stop.clone(), paths.workload_socket());
+        let task = tokio::spawn(async move {
+            if role != Role::Identity {
+                // Others would only start in order to wait for their identity.
+                let _ = timeout(ISSUER_PATIENCE, wait_for_socket(&socket)).await;
+            }
+            child::keep(recipe, state, keeper_stop, grace).await;
+        });
+        by_role.push((role, stop, task));
+    }
+    by_role.sort_by_key(|(role, ..)| GRACE.iter().position(|(named, _)| named == role));
+    by_role.into_iter().map(|(_, stop, task)| (stop, task)).collect()
+}
+
+async fn wait_for_socket(socket: &std::path::Path) {
+    while UnixStream::connect(socket).await.is_err() {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn arguments(role: Role, addresses: &[(Role, String)], options: &cli::Up, paths: &Paths) -> Vec<String> {
+    let mut arguments = vec!["--data".to_owned(), paths.data().display().to_string()];
+    if let Some(config) = &options.config {
+        let absolute = std::fs::canonicalize(config).unwrap_or_else(|_| config.clone());
+        arguments.extend(["--config".to_owned(), absolute.display().to_string()]);
+    }
+    if options.demo {
+        arguments.push("--demo".to_owned());
+    }
+    for (peer, address) in addresses.iter().filter(|(peer, _)| *peer != role) {
+        arguments.extend(["--peer".to_owned(), format!("{peer}={address}")]);
+    }
+    if role == Role::Edge {
+        for host in &options.host {
+            arguments.extend(["--host".to_owned(), host.clone()]);
+        }
+    }
+    arguments
+}
+
+/// Takes the supervisor's own identity, begins to ask every role how it is, and waits until they answer.
+async fn watch_over(
+    addresses: &[(Role, String)],
+    paths: &Paths,
+    state: &Arc<State>,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Result<StatusReport> {
+    let socket = paths.workload_socket();
+    if timeout(ISSUER_PATIENCE, wait_for_socket(&socket)).await.is_err() {
+        bail!(failed_start("the identity role does not serve", "identity", paths));
+    }
+    let endpoint = format!("unix:{}", socket.display());
+    let source = SvidSource::connect(&endpoint, SourceOptions::default())
+        .await
+        .map_err(|error| failed_start(&format!("no identity for the supervisor: {error}"), "identity", paths))?;
+    if source.id().path() != SUPERVISOR_PATH {
+        bail!(Failure::usage(
+            format!("the Workload API took the supervisor for {}", source.id()),
+            "only one platform may use a data directory; stop the other one"
+        ));
+    }
+    let registry = ConnRegistry::new(RegistryOptions::default());
+    let mut upstreams = Vec::new();
+    for (role, address) in addresses {
+        let (source, registry) = (Arc::clone(&source), Arc::clone(&registry));
+        let upstream = Arc::new(Upstream::new(source, registry, *role, address, UpstreamOptions::default()));
+        tasks.spawn(health::poll(*role, Arc::clone(&upstream), Arc::clone(state), stop.clone()));
+        upstreams.push((*role, upstream));
+    }
+    let listener = control::bind(&paths.metrics_socket(), 0o600)?;
+    tasks.spawn(metrics::serve(listener, upstreams, stop.clone()));
+    let Ok(report) = timeout(START_PATIENCE, state.wait_until(state::all_answer)).await else {
+        let late = state.report().detail.join("; ");
+        bail!(failed_start(&format!("not every role started: {late}"), "ROLE", paths));
+    };
+    if report.ready {
+        return Ok(report);
+    }
+    // What is still missing is usually the first word of another role.
+    Ok(timeout(READY_PATIENCE, state.wait_until(|report| report.ready)).await.unwrap_or_else(|_| state.report()))
+}
+
+fn failed_start(message: &str, role: &str, paths: &Paths) -> Failure {
+    Failure::unknown(message, format!("the reason is in {}", paths.log_file(role).display()))
+}
+
+/// Stops roles one after the other, so that nobody loses what it calls while it still has work.
+async fn drain(children: &mut Children) {
+    for (stop, task) in children.drain(..) {
+        stop.cancel();
+        // A keeper ends with its child; one that panicked has nothing left to stop.
+        let _ = task.await;
+    }
+}
