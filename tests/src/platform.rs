@@ -1,0 +1,344 @@
+//! A platform under test.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Client, eventually_within};
+
+/// How long a platform may take to start on a busy machine.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test, built by the same cargo that runs the tests.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a file");
+    let profile = test.parent().and_then(Path::parent).expect("tests run from target/PROFILE/deps");
+    let binary = profile.join("zizon");
+    assert!(binary.exists(), "{} is missing: cargo build --release --package zizon", binary.display());
+    binary
+}
+
+/// Runs `zizon` and waits for it.
+///
+/// # Panics
+/// When it cannot be started.
+#[must_use]
+pub fn zizon(arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).stdin(Stdio::null()).output().expect("the binary starts")
+}
+
+/// How to start a platform.
+#[derive(Debug)]
+pub struct Builder {
+    demo: bool,
+    config: String,
+    data: Option<PathBuf>,
+    expect_ready: bool,
+}
+
+impl Builder {
+    /// Without the demo shop.
+    #[must_use]
+    pub const fn without_demo(mut self) -> Self {
+        self.demo = false;
+        self
+    }
+
+    /// With this configuration file.
+    #[must_use]
+    pub fn config(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.config);
+        self
+    }
+
+    /// On this directory instead of a temporary one.
+    #[must_use]
+    pub fn data(mut self, data: &Path) -> Self {
+        self.data = Some(data.to_owned());
+        self
+    }
+
+    /// Does not expect that anybody can order.
+    #[must_use]
+    pub const fn not_ready(mut self) -> Self {
+        self.expect_ready = false;
+        self
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn start(self) -> Platform {
+        let home = tempfile::Builder::new().prefix("zizon-test-").tempdir().expect("a temporary directory");
+        let data = self.data.clone().unwrap_or_else(|| home.path().join("data"));
+        let mut arguments = vec!["up".to_owned(), "--data".to_owned(), data.display().to_string()];
+        arguments.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        if self.demo {
+            arguments.push("--demo".to_owned());
+        }
+        if !self.config.is_empty() {
+            let file = home.path().join("zizon.toml");
+            fs::write(&file, &self.config).expect("the configuration is written");
+            arguments.extend(["--config".to_owned(), file.display().to_string()]);
+        }
+        let mut platform = Platform::spawn(home, data, &arguments);
+        platform.wait_for_start(self.expect_ready);
+        platform
+    }
+}
+
+/// A running platform; killed when dropped.
+#[derive(Debug)]
+pub struct Platform {
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+    data: PathBuf,
+    _home: TempDir,
+}
+
+impl Platform {
+    /// A demo platform, ready for orders.
+    #[must_use]
+    pub fn demo() -> Self {
+        Self::builder().start()
+    }
+
+    /// How to start one otherwise.
+    #[must_use]
+    pub const fn builder() -> Builder {
+        Builder { demo: true, config: String::new(), data: None, expect_ready: true }
+    }
+
+    fn spawn(home: TempDir, data: PathBuf, arguments: &[String]) -> Self {
+        let mut child = Command::new(binary())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let (say, lines) = channel();
+        for stream in [
+            child.stdout.take().map(|out| Box::new(out) as Box<dyn std::io::Read + Send>),
+            child.stderr.take().map(|err| Box::new(err) as Box<dyn std::io::Read + Send>),
+        ] {
+            let say = say.clone();
+            let stream = stream.expect("the streams are piped");
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if say.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Self { child, lines, said: Vec::new(), data, _home: home }
+    }
+
+    fn wait_for_start(&mut self, expect_ready: bool) {
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            match self.lines.recv_timeout(Duration::from_millis(100)) {
+                Ok(line) => {
+                    let ready = line.starts_with("ready in");
+                    let running = line.starts_with("running after");
+                    self.said.push(line);
+                    if ready || (running && !expect_ready) {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(_) => panic!("the platform did not start:\n{}\n{}", self.said.join("\n"), self.logs()),
+            }
+        }
+    }
+
+    /// What it has printed so far.
+    pub fn output(&mut self) -> String {
+        self.said.extend(self.lines.try_iter());
+        self.said.join("\n")
+    }
+
+    /// What the roles have logged.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let mut out = String::new();
+        for role in ["identity", "catalog", "orders", "edge"] {
+            let text = fs::read_to_string(self.data.join(format!("log/{role}.log"))).unwrap_or_default();
+            out.push_str(&format!("--- {role}\n{text}"));
+        }
+        out
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The supervisor's process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Runs a command against it.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let data = self.data.display().to_string();
+        let mut all = arguments.to_vec();
+        all.extend(["--data", &data]);
+        zizon(&all)
+    }
+
+    /// Runs a command against it and reads its JSON document, whatever the exit code.
+    ///
+    /// # Panics
+    /// When standard output is not one JSON document.
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = arguments.to_vec();
+        all.push("--json");
+        let output = self.run(&all);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!(
+                "zizon {} printed no JSON ({error}):\n{}\n{}",
+                all.join(" "),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })
+    }
+
+    /// The entry of a role in `zizon status`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn role(&self, name: &str) -> Value {
+        let status = self.json(&["status"]);
+        let roles = status["roles"].as_array().expect("status lists roles");
+        roles.iter().find(|role| role["role"] == name).expect("the role exists").clone()
+    }
+
+    /// A role's process id.
+    ///
+    /// # Panics
+    /// When status does not name one.
+    #[must_use]
+    pub fn role_pid(&self, name: &str) -> u32 {
+        let pid = self.role(name)["pid"].as_u64().expect("pid is an integer");
+        u32::try_from(pid).expect("a process id")
+    }
+
+    /// The public base URL.
+    ///
+    /// # Panics
+    /// When status does not name it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.json(&["status"])["url"].as_str().expect("status names the URL").to_owned()
+    }
+
+    /// The public listener's port.
+    ///
+    /// # Panics
+    /// When the URL has none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("the URL has a port")
+    }
+
+    /// A client that trusts its authority.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.port(), &self.data.join("ca.pem"))
+    }
+
+    /// Kills a role at once and waits until it runs again and all is ready.
+    pub fn kill_role(&self, name: &str) {
+        let before = self.role_pid(name);
+        kill(before);
+        eventually_within(Duration::from_secs(20), &format!("{name} is started again"), || {
+            let entry = self.role(name);
+            entry["pid"].as_u64() != Some(u64::from(before)) && entry["state"] == "ready"
+        });
+        self.wait_ready();
+    }
+
+    /// Waits until an order would be accepted.
+    pub fn wait_ready(&self) {
+        let client = self.client();
+        eventually_within(Duration::from_secs(20), "the platform is ready", || {
+            client.try_get("/readyz").is_ok_and(|answer| answer.status == 200)
+        });
+    }
+
+    /// Asks it to stop and waits; the exit status and how long it took.
+    ///
+    /// # Panics
+    /// When it does not stop within 15 seconds.
+    pub fn stop(&mut self) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        terminate(self.child.id());
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                return (status, began.elapsed());
+            }
+            assert!(began.elapsed() < Duration::from_secs(15), "the platform did not stop:\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Kills the supervisor at once; its roles die with it.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the supervisor can be killed");
+        self.child.wait().expect("the supervisor can be waited for");
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        // Its roles die with it; there is nothing to keep.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn process(pid: u32) -> rustix::process::Pid {
+    i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a process id")
+}
+
+/// `kill -9`.
+///
+/// # Panics
+/// When there is no such process.
+pub fn kill(pid: u32) {
+    rustix::process::kill_process(process(pid), rustix::process::Signal::KILL).expect("the process can be killed");
+}
+
+/// `kill -TERM`.
+///
+/// # Panics
+/// When there is no such process.
+pub fn terminate(pid: u32) {
+    rustix::process::kill_process(process(pid), rustix::process::Signal::TERM).expect("the process can be signalled");
+}

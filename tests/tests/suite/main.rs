@@ -1,0 +1,12 @@
+//! Behaviour of the whole platform, one story per test.
+
+mod cli;
+mod configuration;
+mod durability;
+mod framing;
+mod identity;
+mod lifecycle;
+mod operator;
+mod order_api;
+mod races;
+mod telemetry;

@@ -1,0 +1,89 @@
+//! Operator commands against a running platform.
+
+use std::fs;
+
+use serde_json::json;
+use zizon_tests::{Platform, eventually};
+
+#[test]
+fn a_product_that_is_put_can_be_ordered_at_its_new_price() {
+    let platform = Platform::demo();
+    let mut product = platform.json(&["product", "show", "PROD001"]);
+    product["id"] = json!("NEW-1");
+    product["prices"] = json!({ "KR": 12_000 });
+    let file = platform.data().join("new.json");
+    fs::write(&file, product.to_string()).expect("the product is written");
+    let file = file.display().to_string();
+    assert!(platform.run(&["product", "put", &file]).status.success());
+    assert!(platform.run(&["stock", "set", "NEW-1", "5"]).status.success());
+    let client = platform.client();
+    eventually("the new price has reached orders", || client.order("new-1", "NEW-1", 1, 12_000).status == 201);
+
+    product["prices"] = json!({ "KR": 13_000 });
+    fs::write(&file, product.to_string()).expect("the product is written");
+    assert!(platform.run(&["product", "put", &file]).status.success());
+    eventually("the changed price has reached orders", || client.order("new-2", "NEW-1", 1, 13_000).status == 201);
+    let old = client.order("new-3", "NEW-1", 1, 12_000);
+    assert_eq!((old.status, old.code().as_str()), (409, "price-changed"));
+}
+
+#[test]
+fn a_product_that_is_not_right_is_refused_with_its_place() {
+    let platform = Platform::demo();
+    let mut product = platform.json(&["product", "show", "PROD001"]);
+    product["prices"] = json!({ "KR": -1 });
+    let file = platform.data().join("bad.json");
+    fs::write(&file, product.to_string()).expect("the product is written");
+    let output = platform.run(&["product", "put", &file.display().to_string()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("prices"), "{said}");
+}
+
+#[test]
+fn stock_is_shown_in_one_equation() {
+    let platform = Platform::demo();
+    assert!(platform.run(&["stock", "set", "PROD001", "10"]).status.success());
+    assert_eq!(platform.client().order("stock-1", "PROD001", 4, 2_690_000).status, 201);
+    let stock = platform.json(&["stock", "show", "PROD001"]);
+    assert_eq!(stock, json!({ "sku": "PROD001", "on_hand": 10, "available": 6, "held": 4, "sold": 0, "shards": 1 }));
+    let missing = platform.run(&["stock", "show", "NOPE"]);
+    assert_eq!(missing.status.code(), Some(1));
+}
+
+#[test]
+fn an_operator_finds_and_cancels_an_order() {
+    let platform = Platform::demo();
+    let order = platform.client().order("find-1", "PROD001", 1, 2_690_000).json();
+    let id = order["id"].as_str().expect("an id");
+    let listed = platform.json(&["order", "ls", "--user", "user_42"]);
+    assert_eq!(listed["data"][0]["id"], id);
+    assert_eq!(listed["data"][0]["access_token"], serde_json::Value::Null, "the token is the shopper's alone");
+    let cancelled = platform.json(&["order", "cancel", id]);
+    assert_eq!(cancelled["status"], "cancelled");
+    let shown = platform.json(&["order", "show", id]);
+    assert_eq!((&shown["facts"][0]["event"], &shown["facts"][0]["actor"]), (&json!("cancelled"), &json!("operator")));
+    let text = platform.run(&["order", "show", id]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("cancelled"));
+}
+
+#[test]
+fn a_reservation_expires_and_its_stock_comes_back() {
+    let platform = Platform::builder().config("[orders]\nreservation_ttl_seconds = 2\n").start();
+    assert!(platform.run(&["stock", "set", "PROD001", "5"]).status.success());
+    let order = platform.client().order("expire-1", "PROD001", 2, 2_690_000).json();
+    assert_eq!(platform.json(&["stock", "show", "PROD001"])["held"], 2);
+    eventually("the reservation has expired", || platform.json(&["stock", "show", "PROD001"])["available"] == 5);
+    let id = order["id"].as_str().expect("an id");
+    let token = order["access_token"].as_str().expect("a token");
+    assert_eq!(platform.client().get_with_token(&format!("/api/v1/orders/{id}"), token).json()["status"], "expired");
+}
+
+#[test]
+fn a_running_platform_is_not_checked_behind_its_back() {
+    let platform = Platform::demo();
+    let output = platform.run(&["fsck"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains(&platform.pid().to_string()), "{said}");
+    let online = platform.run(&["fsck", "--online"]);
+    assert!(online.status.success(), "{}", String::from_utf8_lossy(&online.stderr));
+}

@@ -1,0 +1,48 @@
+//! The project's own tasks: `cargo xtask test | lint | bench | docs`.
+
+mod architecture;
+mod bench;
+mod docs;
+mod fuzz;
+mod lint;
+mod peers;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  test [--all]          every test; with --all also fuzzing and the real peers (k6, vegeta) as far as they install
+  lint                  formatting, clippy, dependency policy, architecture, forbidden words
+  bench NAME [OPTIONS]  orders | table | hop | start | compare: medians, a JSON file under target/bench
+  docs [--check]        write (or compare) docs/configuration.md, docs/metrics.md, docs/cli.md and openapi.json
+  fuzz [SECONDS]        each fuzz target for SECONDS (default 20)
+  peers                 real k6 and vegeta against a demo platform";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test"] => test::run(false),
+        ["test", "--all"] => test::run(true),
+        ["lint"] => lint::run(),
+        ["bench", name, options @ ..] => bench::run(name, options),
+        ["docs"] => docs::run(false),
+        ["docs", "--check"] => docs::run(true),
+        ["fuzz"] => fuzz::run(20),
+        ["fuzz", seconds] => seconds.parse().map_err(anyhow::Error::from).and_then(fuzz::run),
+        ["peers"] => peers::run(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
