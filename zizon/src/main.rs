@@ -13,12 +13,25 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    match command::dispatch(cli) {
-        Ok(code) => code,
-        Err(error) => {
-            output::print_error(&error);
-            exit::code_of(&error)
+    // Also a command line that cannot be read is answered in the form it asks for.
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if wants_json && error.use_stderr() => {
+            let message = error.kind().to_string();
+            let usage = exit::Failure::usage(message, "the same command with --help instead of --json explains itself");
+            return fail(&usage.into(), true);
         }
+        Err(error) => error.exit(),
+    };
+    command::dispatch(cli).unwrap_or_else(|error| fail(&error, wants_json))
+}
+
+/// Says what went wrong: for people on standard error, and for scripts as the one JSON document they expect.
+fn fail(error: &anyhow::Error, wants_json: bool) -> ExitCode {
+    output::print_error(error);
+    if wants_json {
+        output::json_error(error);
     }
+    exit::code_of(error)
 }

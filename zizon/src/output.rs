@@ -69,6 +69,12 @@ pub fn print_error(error: &anyhow::Error) {
     }
 }
 
+/// Prints an error as the one JSON document a script expects.
+pub fn json_error(error: &anyhow::Error) {
+    let help = error.downcast_ref::<Failure>().map(|failure| failure.remedy.as_str()).filter(|help| !help.is_empty());
+    line(&serde_json::json!({ "error": format!("{error:#}"), "help": help }).to_string());
+}
+
 /// A table with aligned columns.
 #[derive(Debug, Default)]
 pub struct Table {

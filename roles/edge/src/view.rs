@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::HeaderMap;
 
-use crate::h1::{Head, Span, list, parse_target};
+use crate::h1::{Head, Span, list};
 
 /// How the request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,16 +57,15 @@ impl<'a> RequestView<'a> {
     #[must_use]
     pub fn of_head(head: &'a Head, buffer: &'a [u8], peer: SocketAddr) -> Self {
         let text = |span: Span| ascii(span.of(buffer));
-        // The parser has accepted this target, so taking it apart again cannot fail.
-        let target = parse_target(head.target.of(buffer), head.method.of(buffer)).ok();
+        let path = text(head.path);
         Self {
             method: text(head.method),
-            path: target.map_or("", |target| ascii(target.path)),
-            query: target.and_then(|target| target.query).map(ascii),
+            path: if path.is_empty() { "/" } else { path },
+            query: head.query.map(text),
             host: text(head.host),
             protocol: Protocol::Http1,
             peer,
-            body_len: head.framing.len(),
+            body_len: head.framing.body_len(),
             fields: Fields::H1 { head, buffer },
         }
     }

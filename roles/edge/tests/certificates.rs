@@ -1,4 +1,5 @@
 //! The public listener's certificate: issued here, or the operator's own.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

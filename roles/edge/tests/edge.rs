@@ -1,4 +1,5 @@
 //! The whole edge over real sockets, with roles behind it over mTLS.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -141,6 +142,21 @@ async fn while_orders_is_away_clients_get_retryable_answers_and_it_is_used_soon_
     platform.wait_ready(true).await;
     assert_eq!(platform.order().await.status, 201);
     assert!(returned.elapsed() < Duration::from_secs(2), "{:?}", returned.elapsed());
+}
+
+#[tokio::test]
+async fn an_order_in_work_when_its_role_dies_is_repeated_by_the_edge() {
+    let mut platform = Platform::start().await;
+    platform.orders.role.hold();
+    let mut stream = platform.connect(b"http/1.1").await;
+    stream.write_all(b"POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+    wait_for(|| platform.orders.role.received.load(Ordering::SeqCst) == 1).await;
+    platform.orders.kill().await;
+    platform.orders.role.gate.add_permits(10);
+    platform.orders.start();
+    let reply = read_reply(&mut stream, true).await.unwrap();
+    assert_eq!((reply.status, reply.json()["body"].as_str()), (201, Some("{}")), "{}", reply.text());
+    assert_eq!(platform.orders.role.received.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! Every rule of framing, over a stream in memory.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

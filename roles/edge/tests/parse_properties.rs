@@ -1,4 +1,5 @@
 //! The head parser against random streams, and against httparse.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -86,7 +86,7 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     tasks.spawn(follower.run(quit.clone()));
     let expiry = Expiry::resume(Arc::clone(&service.executor), usize::from(config.expiry_concurrency)).await?;
     let figures = expiry.figures();
-    metrics::observe(&ctx.metrics, Arc::downgrade(&embedded), Arc::downgrade(&prices), Arc::downgrade(&figures));
+    metrics::observe(&ctx.metrics, &Arc::downgrade(&embedded), Arc::downgrade(&prices), Arc::downgrade(&figures));
     tasks.spawn(expire(Arc::clone(&service), expiry, quit.clone()));
     let settler = Settler::resume((*service.executor).clone()).await?;
     let sweeper = Sweeper::new(Arc::clone(&service.executor));

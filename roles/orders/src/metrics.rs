@@ -115,11 +115,11 @@ impl OrderMetrics {
 /// Defines every metric of this crate, so that the catalogue is complete before anything has happened.
 pub fn register_metrics(metrics: &Metrics) {
     let _ = OrderMetrics::new(metrics);
-    observe(metrics, Weak::new(), Weak::new(), Weak::new());
+    observe(metrics, &Weak::new(), Weak::new(), Weak::new());
 }
 
 /// Exports the figures of a running role.
-pub(crate) fn observe(metrics: &Metrics, table: Weak<EmbeddedTable>, prices: Weak<PriceView>, expiry: Weak<ExpiryFigures>) {
+pub(crate) fn observe(metrics: &Metrics, table: &Weak<EmbeddedTable>, prices: Weak<PriceView>, expiry: Weak<ExpiryFigures>) {
     let figures = expiry.clone();
     metrics.observe_gauge(
         "zizon_expiry_lag_seconds",
@@ -133,7 +133,7 @@ pub(crate) fn observe(metrics: &Metrics, table: Weak<EmbeddedTable>, prices: Wea
     metrics.observe_gauge("zizon_price_view_products", "Products in this role's copy of the catalog", Unit::None, move || {
         prices.upgrade().map_or(0.0, |view| float(u32::try_from(view.len()).unwrap_or(u32::MAX)))
     });
-    crate::metrics_table::observe_table(metrics, &table);
+    crate::metrics_table::observe_table(metrics, table);
 }
 
 /// Numbers of a scrape: beyond 2^53 they would lose their last digits, which no reader of a graph sees.

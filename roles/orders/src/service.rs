@@ -292,7 +292,12 @@ impl OrdersService {
         let plain = serde_json::to_vec(&Personal::of(request)).map_err(|_| Problem::new(Code::Internal))?;
         let plain = zeroize::Zeroizing::new(plain);
         let sealed = self.keyring.seal(&id.user_hash(), id, &plain).await;
-        sealed.map_err(|error| keyring_problem(&error))
+        sealed.map_err(|error| {
+            if matches!(error, KeyringError::Poisoned) {
+                self.fail("the file of users' keys could not be synced");
+            }
+            keyring_problem(&error)
+        })
     }
 
     fn opened_by(&self, id: &str, token: Option<&str>) -> Result<OrderId, Box<Problem>> {
@@ -303,6 +308,14 @@ impl OrdersService {
         }
     }
 
+    /// Nothing can be made durable any more: the role has to end, and a start opens its storage again.
+    fn fail(&self, reason: &'static str) {
+        if !self.failed.swap(true, Ordering::Relaxed) {
+            tracing::error!(reason, "the storage has stopped; the role ends");
+        }
+        self.failure.notify_one();
+    }
+
     /// The problem of an execution that did not come to an end.
     pub(crate) fn problem(&self, error: &ExecuteError) -> Box<Problem> {
         let code = match error {
@@ -310,10 +323,7 @@ impl OrdersService {
             ExecuteError::Overloaded => Code::Overloaded,
             ExecuteError::Full => Code::StorageFull,
             ExecuteError::Closed => {
-                if !self.failed.swap(true, Ordering::Relaxed) {
-                    tracing::error!("the table is closed; the role ends");
-                }
-                self.failure.notify_one();
+                self.fail("the table is closed");
                 Code::StorageFailed
             }
             ExecuteError::Damaged(_) | ExecuteError::Table(_) => {

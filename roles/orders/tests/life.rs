@@ -1,4 +1,5 @@
 //! Stock under races, and what happens to an order after it was made, with both executors.
+#![allow(clippy::unwrap_used)]
 
 mod shop;
 

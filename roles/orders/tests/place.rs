@@ -1,4 +1,5 @@
 //! Every row of the order table (reference: commerce, section 3.4) that applies, on the model table.
+#![allow(clippy::unwrap_used)]
 
 mod shop;
 

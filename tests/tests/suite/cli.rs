@@ -80,3 +80,18 @@ fn json_is_one_document_even_when_nothing_runs() {
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
     assert_eq!(document["ready"], false);
 }
+
+#[test]
+fn an_error_asked_for_in_json_is_one_json_document() {
+    for arguments in [
+        &["stock", "show", "PROD001", "--json", "--data", "/nonexistent"][..],
+        &["fsck", "--json", "--data", "/nonexistent"],
+        &["stock", "set", "PROD001", "-1", "--json"],
+        &["verify", "--acks", "/nonexistent", "--url", "https://localhost:1", "--ca", "/nonexistent", "--json"],
+    ] {
+        let output = zizon(arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+        assert!(document["error"].is_string(), "{arguments:?}: {document}");
+    }
+}

@@ -133,7 +133,7 @@ fn what_is_not_there_says_so() {
     let missing = client.get("/nope");
     assert_eq!((missing.status, missing.code().as_str()), (404, "not-found"));
     let method = client.try_send("DELETE", "/api/v1/orders", &[], b"").expect("an answer");
-    assert_eq!((method.status, method.header("allow")), (405, Some("POST")));
+    assert_eq!((method.status, method.header("allow")), (405, Some("POST, OPTIONS")));
     for internal in ["/internal/v1/stock/PROD001", "/metrics", "/internal/v1/orders"] {
         assert_eq!(client.get(internal).status, 404, "{internal} is not public");
     }

@@ -46,15 +46,7 @@ struct Finding {
 
 /// Checks everything; exit code 0 only if all agrees.
 pub fn run(options: &cli::Fsck) -> Result<ExitCode> {
-    let checked = if options.online { online(options) } else { offline(options) };
-    let report = match checked {
-        Ok(report) => report,
-        Err(error) if options.local.json => {
-            output::json(&json!({ "ok": false, "error": error.to_string() }))?;
-            return Ok(exit::code_of(&error));
-        }
-        Err(error) => return Err(error),
-    };
+    let report = if options.online { online(options)? } else { offline(options)? };
     if options.local.json {
         output::json(&report)?;
     } else {

@@ -73,6 +73,8 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = CancellationToken::new();
+    // Ends before roles do: a role that has been stopped is not one that fails to answer.
+    let watching = stop.child_token();
     let bound = listeners::bind_all(options.listen)?;
     let public = bound.iter().find(|role| role.public.is_some()).context("no public listener")?.address()?;
     let state = State::new(config.trust_domain()?, banner::url(public, &options.host), paths.ca_file().display().to_string());
@@ -88,7 +90,7 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
     let mut children = start_children(bound, &addresses, &options, &paths, &state);
 
     let started = tokio::select! {
-        started = watch_over(&addresses, &paths, &state, &stop, &mut tasks) => Some(started),
+        started = watch_over(&addresses, &paths, &state, &watching, &mut tasks) => Some(started),
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
     };
@@ -108,6 +110,7 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
     // Nothing can be done when nobody listens at the other end.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     output::line("stopping: finishing what is in flight");
+    watching.cancel();
     let draining = Instant::now();
     drain(&mut children).await;
     stop.cancel();

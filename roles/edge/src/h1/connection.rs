@@ -87,9 +87,9 @@ struct Connection<S, H, O> {
 enum Next {
     /// With another request.
     Request,
-    /// It ends in order: everything the client sent has been read.
+    /// It ends without an answer.
     Close,
-    /// It ends while the client may still be sending.
+    /// It ends with an answer, while the client may still be sending.
     Linger,
     /// It is broken.
     Drop,
@@ -190,7 +190,7 @@ where
             return Next::Drop;
         }
         self.consume(head_len + body_len);
-        if close { Next::Close } else { Next::Request }
+        if close { Next::Linger } else { Next::Request }
     }
 
     /// Answers a head whose body nobody wants. The connection lives on only when the body is already here.
@@ -207,12 +207,11 @@ where
             return Next::Drop;
         }
         match pending {
-            Some(_) if close => Next::Close,
-            Some(body_len) => {
+            Some(body_len) if !close => {
                 self.consume(head_len + body_len);
                 Next::Request
             }
-            None => Next::Linger,
+            _ => Next::Linger,
         }
     }
 

@@ -20,7 +20,7 @@ pub enum Framing {
 impl Framing {
     /// Bytes of the body, where they are known before it has been read.
     #[must_use]
-    pub const fn len(self) -> Option<u64> {
+    pub const fn body_len(self) -> Option<u64> {
         match self {
             Self::None => Some(0),
             Self::Length(length) => Some(length),
@@ -44,15 +44,16 @@ pub(super) fn conclude(head: &mut Head, buffer: &[u8]) -> Result<(), Reject> {
         // Few names matter here; their lengths tell most fields apart without a comparison.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
-                if host.replace(field.value).is_some() {
+                let repeated = host.replace(field.value).is_some();
+                if repeated {
                     return Err(Reject::HostRepeated);
                 }
             }
             6 if name.eq_ignore_ascii_case(b"expect") => {
+                head.expects_continue = head.is_http11;
                 if !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Reject::Expect);
                 }
-                head.expects_continue = head.is_http11;
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => return Err(Reject::Upgrade),
             10 if name.eq_ignore_ascii_case(b"connection") => {
@@ -61,7 +62,8 @@ pub(super) fn conclude(head: &mut Head, buffer: &[u8]) -> Result<(), Reject> {
                 head.names_hop_fields |= named.others;
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if length.replace(content_length(value)?).is_some() {
+                let repeated = length.replace(content_length(value)?).is_some();
+                if repeated {
                     return Err(Reject::ContentLengthRepeated);
                 }
             }
@@ -91,9 +93,8 @@ pub(super) fn conclude(head: &mut Head, buffer: &[u8]) -> Result<(), Reject> {
 fn check_hosts(head: &Head, buffer: &[u8]) -> Result<(), Reject> {
     let host = head.host.of(buffer);
     target::check_host(host)?;
-    let target = target::parse_target(head.target.of(buffer), head.method.of(buffer))?;
-    match target.authority {
-        Some(authority) if !target::same_host(authority, host) => Err(Reject::HostMismatch),
+    match head.authority {
+        Some(authority) if !target::same_host(authority.of(buffer), host) => Err(Reject::HostMismatch),
         _ => Ok(()),
     }
 }

@@ -25,6 +25,12 @@ impl Span {
         Self { start: clamp(start), end: clamp(end) }
     }
 
+    /// Where `piece`, a part of `whole`, stands when `whole` begins at `start`.
+    fn within(whole: &[u8], start: usize, piece: &[u8]) -> Self {
+        let offset = start + piece.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
+        Self::new(offset, offset + piece.len())
+    }
+
     /// The bytes themselves; `buffer` is the one the head was read from.
     #[must_use]
     pub fn of(self, buffer: &[u8]) -> &[u8] {
@@ -48,6 +54,12 @@ pub struct Head {
     pub method: Span,
     /// The whole request target.
     pub target: Span,
+    /// The host of an absolute-form target.
+    pub authority: Option<Span>,
+    /// The target's path, or `*`; empty in an absolute-form target that has none, which means the root.
+    pub path: Span,
+    /// What follows the target's `?`.
+    pub query: Option<Span>,
     /// Whether the version is HTTP/1.1; HTTP/1.0 otherwise.
     pub is_http11: bool,
     /// The fields, in order.
@@ -164,10 +176,10 @@ impl HeadParser {
                 if self.head.fields.len() >= limits.fields_max {
                     return Err(Reject::HeadTooLarge);
                 }
-                let (name, value) = parse_field(&buffer[start..end])?;
-                let at = |piece: &[u8], offset: usize| Span::new(start + offset, start + offset + piece.len());
-                let value_start = value.as_ptr().addr() - buffer[start..].as_ptr().addr();
-                self.head.fields.push(Field { name: at(name, 0), value: at(value, value_start) });
+                let line = &buffer[start..end];
+                let (name, value) = parse_field(line)?;
+                let span = |piece| Span::within(line, start, piece);
+                self.head.fields.push(Field { name: span(name), value: span(value) });
             }
             Phase::Done => {}
         }
@@ -195,9 +207,13 @@ impl HeadParser {
             }
             _ => return Err(Reject::RequestLine),
         };
-        target::parse_target(&line[target_start..target_end], method)?;
-        self.head.method = Span::new(start, start + method_end);
-        self.head.target = Span::new(start + target_start, start + target_end);
+        let target = target::parse_target(&line[target_start..target_end], method)?;
+        let span = |piece| Span::within(line, start, piece);
+        self.head.method = span(method);
+        self.head.target = span(&line[target_start..target_end]);
+        self.head.authority = target.authority.map(span);
+        self.head.path = span(target.path);
+        self.head.query = target.query.map(span);
         Ok(())
     }
 }

@@ -8,7 +8,8 @@ use super::token::{is_host_text, is_path_text, is_query_text};
 pub struct Target<'a> {
     /// The host of an absolute-form target.
     pub authority: Option<&'a [u8]>,
-    /// The path, or `*` of an asterisk-form target.
+    /// The path, or `*` of an asterisk-form target; empty in an absolute-form target that has none, which means the
+    /// root (RFC 9110, 4.2.3).
     pub path: &'a [u8],
     /// What follows the first `?`.
     pub query: Option<&'a [u8]>,
@@ -41,8 +42,6 @@ pub fn parse_target<'a>(target: &'a [u8], method: &[u8]) -> Result<Target<'a>, R
     if query.is_some_and(|query| !is_query_text(query)) {
         return Err(Reject::Target);
     }
-    // An absolute-form target without a path means the root (RFC 9110, 4.2.3).
-    let path = if path.is_empty() { b"/" } else { path };
     Ok(Target { authority, path, query })
 }
 
@@ -157,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn absolute_form_without_a_path_means_the_root() {
+    fn absolute_form_may_have_no_path() {
         let target = parse("HTTPS://shop.example?x").unwrap();
         assert_eq!(target.authority, Some(b"shop.example".as_slice()));
-        assert_eq!((target.path, target.query), (b"/".as_slice(), Some(b"x".as_slice())));
+        assert_eq!((target.path, target.query), (b"".as_slice(), Some(b"x".as_slice())));
     }
 
     #[test]

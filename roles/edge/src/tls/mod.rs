@@ -36,7 +36,7 @@ const REISSUE_AFTER: Duration = Duration::from_secs(dev_ca::LEAF_LIFE_DAYS.unsig
 #[derive(Debug)]
 enum Origin {
     Files(OwnFiles),
-    Local { authority: DevCa, hosts: Vec<String> },
+    Local { authority: Box<DevCa>, hosts: Vec<String> },
 }
 
 /// The listener's certificate, kept current.
@@ -68,7 +68,7 @@ impl Certificate {
             (Some(certificate), Some(key)) => {
                 Origin::Files(OwnFiles { certificate: certificate.clone(), key: key.clone() })
             }
-            _ => Origin::Local { authority: DevCa::open(data_dir)?, hosts: hosts.to_vec() },
+            _ => Origin::Local { authority: Box::new(DevCa::open(data_dir)?), hosts: hosts.to_vec() },
         };
         let seen = origin.stamp();
         let first = origin.obtain(data_dir)?;

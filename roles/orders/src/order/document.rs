@@ -94,7 +94,7 @@ impl OrderDocument {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(96 + self.lines.len() * 64);
         out.push(VERSION);
-        out.push(u8::from(self.guest) * GUEST | u8::from(self.sealed.is_some()) * SEALED);
+        out.push((u8::from(self.guest) * GUEST) | (u8::from(self.sealed.is_some()) * SEALED));
         put_text(&mut out, self.market.code());
         put_uint(&mut out, self.created.millis());
         put_uint(&mut out, self.expires.millis());

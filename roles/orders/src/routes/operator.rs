@@ -57,7 +57,7 @@ pub(super) async fn shard_stock(service: Arc<OrdersService>, request: Request) -
 }
 
 pub(super) async fn show_order(service: Arc<OrdersService>, request: Request) -> Response {
-    let shown = async { operator_order(&service, service.load(&order_of(&request)?).await?) };
+    let shown = async { operator_order(&service, &service.load(&order_of(&request)?).await?) };
     answer(shown.await, &request)
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn cancel_order(service: Arc<OrdersService>, request: Request) 
     let cancelled = async {
         let id = order_of(&request)?;
         let done = service.bring_about(&id, Event::CancelledByStaff, Actor::Operator).await?;
-        operator_order(&service, done.order)
+        operator_order(&service, &done.order)
     };
     answer(cancelled.await, &request)
 }
@@ -129,7 +129,7 @@ async fn orders_of(service: &OrdersService, user: &UserHash, limit: u32, cursor:
                 return Ok(OrderPage { data, next_cursor: after });
             }
             if let Some(order) = load(&*service.table, &id).await.map_err(|e| service.problem(&e))? {
-                data.push(operator_order(service, order)?);
+                data.push(operator_order(service, &order)?);
             }
         }
         match page.next {
@@ -157,7 +157,7 @@ async fn recent_orders(service: &OrdersService, limit: u32, cursor: Option<&str>
         let mut found = placed_between(service, start, end).await?;
         while let Some((seq, id)) = found.pop() {
             if let Some(order) = load(&*service.table, &id).await.map_err(|e| service.problem(&e))? {
-                data.push(operator_order(service, order)?);
+                data.push(operator_order(service, &order)?);
             }
             if data.len() == limit as usize {
                 return Ok(OrderPage { data, next_cursor: Some(seq.to_string()) });
@@ -189,12 +189,12 @@ async fn placed_between(service: &OrdersService, start: u64, end: u64) -> Answer
     Ok(found)
 }
 
-fn operator_order(service: &OrdersService, loaded: LoadedOrder) -> Answered<OperatorOrder> {
+fn operator_order(service: &OrdersService, loaded: &LoadedOrder) -> Answered<OperatorOrder> {
     let bytes = render(&loaded.id, &loaded.document, loaded.state, &service.ids);
     let mut order: OrderBody = serde_json::from_slice(&bytes).map_err(|_| Problem::new(Code::Internal))?;
     // Whoever runs the shop does not need the shopper's key to it.
     order.access_token = None;
-    let personal = service.personal(&loaded)?;
+    let personal = service.personal(loaded)?;
     let facts = loaded.facts.iter().map(|fact| OrderFact {
         version: fact.version,
         event: fact.event.name().to_owned(),
