@@ -18,6 +18,8 @@ pub struct Connections {
     per_client_max: u32,
     began: Instant,
     open: Mutex<Open>,
+    /// Closed to make room, since [`Connections::take_evicted`] asked last.
+    evicted: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,13 @@ impl Connections {
     /// Room for `open_max` connections, `per_client_max` of one client address.
     #[must_use]
     pub fn new(open_max: usize, per_client_max: u32) -> Arc<Self> {
-        Arc::new(Self { open_max, per_client_max, began: Instant::now(), open: Mutex::default() })
+        Arc::new(Self {
+            open_max,
+            per_client_max,
+            began: Instant::now(),
+            open: Mutex::default(),
+            evicted: AtomicU64::new(0),
+        })
     }
 
     /// Takes a connection in. At the bound, the connections that have been idle longest make room.
@@ -75,8 +83,12 @@ impl Connections {
         if open.by_client.get(&client).copied().unwrap_or(0) >= self.per_client_max {
             return Err(Full::Client);
         }
-        if open.slots.len() >= self.open_max && self.evict(&open, self.open_max / 64 + 1, 0) == 0 {
-            return Err(Full::Everyone);
+        if open.slots.len() >= self.open_max {
+            let evicted = self.evict(&open, self.open_max / 64 + 1, 0);
+            if evicted == 0 {
+                return Err(Full::Everyone);
+            }
+            self.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
         }
         let id = open.next_id;
         open.next_id += 1;
@@ -91,6 +103,11 @@ impl Connections {
     pub fn close_idle(&self, idle_ms: u64) -> usize {
         let open = self.open.lock();
         self.evict(&open, usize::MAX, idle_ms)
+    }
+
+    /// How many were closed to make room since this was asked last.
+    pub fn take_evicted(&self) -> u64 {
+        self.evicted.swap(0, Ordering::Relaxed)
     }
 
     /// Open connections, handshakes included.

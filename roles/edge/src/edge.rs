@@ -21,6 +21,8 @@ use crate::ready::Watcher;
 use crate::routes::{Place, Routed, Verb, route};
 use crate::view::{Protocol, RequestView};
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
 /// The edge's part in every request.
 pub struct Edge<B> {
     /// Calls roles.
@@ -130,7 +132,6 @@ impl<B: Backend> Edge<B> {
                 let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 let body = serde_json::to_vec(&readiness).unwrap_or_default();
                 let mut answer = Answer::new(status, JSON, body.into(), id);
-                answer.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 if !readiness.ready {
                     answer.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 }
@@ -169,6 +170,8 @@ impl<B: Backend> Edge<B> {
     /// Counts and logs an answer on its way out.
     fn done(&self, mut answer: Answer, request: &RequestView<'_>, place: Place<'_>, began: Instant) -> Answer {
         answer.head_only = request.method == "HEAD";
+        // Orders are private, and what may be kept says so itself.
+        answer.headers.entry(header::CACHE_CONTROL).or_insert(NO_STORE);
         self.metrics.answered(place, answer.status, began);
         tracing::debug!(
             target: "zizon_edge::access",

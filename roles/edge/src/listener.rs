@@ -96,11 +96,15 @@ fn admit<H: Handler>(
 ) {
     match connections.enter(peer) {
         Ok(entry) => {
+            let evicted = connections.take_evicted();
+            if evicted > 0 {
+                shared.metrics.connections_closed("evicted", evicted);
+            }
             let ender = entry.ender();
             ender.ends(tasks.spawn(serve(Arc::clone(shared), tcp, peer, entry)));
         }
         Err(full) => {
-            shared.metrics.connection_closed(full.reason());
+            shared.metrics.connections_closed(full.reason(), 1);
             tracing::debug!(reason = full.reason(), "connection turned away");
         }
     }

@@ -117,8 +117,8 @@ impl EdgeMetrics {
         self.handshakes.with([result]).inc();
     }
 
-    /// A connection was closed or turned away by the edge.
-    pub fn connection_closed(&self, reason: &'static str) {
-        self.connections_closed.with([reason]).inc();
+    /// Connections were closed or turned away by the edge.
+    pub fn connections_closed(&self, reason: &'static str, count: u64) {
+        self.connections_closed.with([reason]).inc_by(count);
     }
 }

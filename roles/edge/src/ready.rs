@@ -19,13 +19,7 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// How long a role may take to say so. Longer than the period: a busy role is not a broken one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is known of the roles.
-#[derive(Debug, Clone, Default)]
-struct Known {
-    orders: RoleState,
-    catalog: RoleState,
-}
-
+/// What a role last said.
 #[derive(Debug, Clone, Default)]
 struct RoleState {
     ready: bool,
@@ -57,7 +51,8 @@ pub struct RolesReady {
 /// Follows the readiness of the roles.
 #[derive(Debug)]
 pub struct Watcher {
-    known: ArcSwap<Known>,
+    orders: ArcSwap<RoleState>,
+    catalog: ArcSwap<RoleState>,
     shutdown: CancellationToken,
 }
 
@@ -65,40 +60,45 @@ impl Watcher {
     /// Knows nothing yet, so nothing is ready.
     #[must_use]
     pub fn new(shutdown: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { known: ArcSwap::default(), shutdown })
+        Arc::new(Self { orders: ArcSwap::default(), catalog: ArcSwap::default(), shutdown })
     }
 
     /// The present answer.
     #[must_use]
     pub fn public(&self) -> PublicReadiness {
-        let known = self.known.load();
+        let (orders, catalog) = (self.orders.load(), self.catalog.load());
         let draining = self.shutdown.is_cancelled();
         let mut detail = Vec::new();
         if draining {
             detail.push("edge: shutting down".to_owned());
         }
-        for (role, state) in [("orders", &known.orders), ("catalog", &known.catalog)] {
+        for (role, state) in [("orders", &orders), ("catalog", &catalog)] {
             detail.extend(state.detail.iter().map(|text| format!("{role}: {text}")));
         }
         // Orders keeps prices of its own, so an order does not need catalog at this moment: orders says when it does.
-        let ready = known.orders.ready && !draining;
-        let roles = RolesReady { edge: !draining, orders: known.orders.ready, catalog: known.catalog.ready };
+        let ready = orders.ready && !draining;
+        let roles = RolesReady { edge: !draining, orders: orders.ready, catalog: catalog.ready };
         PublicReadiness { ready, roles, detail }
     }
 
     /// Asks the roles until the edge shuts down.
     pub async fn follow(self: Arc<Self>, backend: Arc<impl Backend>) {
+        // Each on its own: a role that hangs must not make the news of the other one old.
+        tokio::join!(
+            self.follow_role(backend.as_ref(), Role::Orders, &self.orders),
+            self.follow_role(backend.as_ref(), Role::Catalog, &self.catalog),
+        );
+    }
+
+    async fn follow_role(&self, backend: &impl Backend, role: Role, known: &ArcSwap<RoleState>) {
         let mut ticks = tokio::time::interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-            let asked =
-                async { tokio::join!(ask(backend.as_ref(), Role::Orders), ask(backend.as_ref(), Role::Catalog)) };
-            let Some((orders, catalog)) = self.shutdown.run_until_cancelled(asked).await else { return };
-            let before = self.known.load();
-            if before.orders.ready != orders.ready || before.catalog.ready != catalog.ready {
-                tracing::info!(orders = orders.ready, catalog = catalog.ready, "readiness of the roles changed");
+            let Some(state) = self.shutdown.run_until_cancelled(ask(backend, role)).await else { return };
+            if known.load().ready != state.ready {
+                tracing::info!(role = role.name(), ready = state.ready, "readiness of a role changed");
             }
-            self.known.store(Arc::new(Known { orders, catalog }));
+            known.store(Arc::new(state));
         }
     }
 }

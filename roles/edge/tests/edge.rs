@@ -42,6 +42,7 @@ async fn an_order_reaches_its_role_with_the_named_fields_only() {
     assert_eq!(reply.field("server"), None);
     assert_eq!(reply.field("idempotent-replayed"), Some("true"));
     assert_eq!(reply.field("strict-transport-security"), None);
+    assert_eq!(reply.field("cache-control"), Some("no-store"));
 }
 
 #[tokio::test]

@@ -117,7 +117,8 @@ pub(crate) fn view_bucket(bucket: u8) -> Vec<u8> {
 /// A product in the copy of the catalog.
 pub(crate) fn view(sku: &Sku) -> Key {
     // FNV-1a: the bucket must be the same for ever, whatever the standard library hashes with.
-    let hash = sku.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        sku.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let bucket = u8::try_from(hash % u32::from(VIEW_BUCKETS)).unwrap_or(0);
     Key::new(view_bucket(bucket), sku.as_str().as_bytes().to_vec())
 }

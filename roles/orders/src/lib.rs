@@ -125,7 +125,12 @@ fn open_table(ctx: &RoleContext, env: Env) -> Result<Arc<EmbeddedTable>, RunErro
         // A line per million positions: a rebuild that takes minutes is seen to move.
         if progress.seq / 1_000_000 > told {
             told = progress.seq / 1_000_000;
-            tracing::info!(position = progress.seq, last = progress.last, rebuild = progress.rebuild, "reading the journal");
+            tracing::info!(
+                position = progress.seq,
+                last = progress.last,
+                rebuild = progress.rebuild,
+                "reading the journal"
+            );
         }
     });
     Ok(table?)

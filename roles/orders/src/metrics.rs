@@ -65,9 +65,8 @@ impl OrderMetrics {
             ["sku", "state"],
             move || {
                 let stock = shown.lock();
-                let states = |view: &StockView| {
-                    [("available", view.available), ("held", view.held), ("sold", view.sold)]
-                };
+                let states =
+                    |view: &StockView| [("available", view.available), ("held", view.held), ("sold", view.sold)];
                 let series = stock.values().flat_map(|view| {
                     states(view).map(|(state, units)| ([view.sku.clone(), state.to_owned()], float(units)))
                 });
@@ -84,7 +83,11 @@ impl OrderMetrics {
     }
 
     pub(crate) fn placed(&self, replayed: bool) {
-        if replayed { self.replayed.inc() } else { self.created.inc() };
+        if replayed {
+            self.replayed.inc()
+        } else {
+            self.created.inc()
+        };
     }
 
     pub(crate) fn refused(&self, code: Code) {
@@ -119,7 +122,12 @@ pub fn register_metrics(metrics: &Metrics) {
 }
 
 /// Exports the figures of a running role.
-pub(crate) fn observe(metrics: &Metrics, table: &Weak<EmbeddedTable>, prices: Weak<PriceView>, expiry: Weak<ExpiryFigures>) {
+pub(crate) fn observe(
+    metrics: &Metrics,
+    table: &Weak<EmbeddedTable>,
+    prices: Weak<PriceView>,
+    expiry: Weak<ExpiryFigures>,
+) {
     let figures = expiry.clone();
     metrics.observe_gauge(
         "zizon_expiry_lag_seconds",
@@ -130,9 +138,12 @@ pub(crate) fn observe(metrics: &Metrics, table: &Weak<EmbeddedTable>, prices: We
     metrics.observe_counter("zizon_orders_expired_total", "Orders that were not paid in time", Unit::None, move || {
         expiry.upgrade().map_or(0.0, |f| float(f.expired.load(Ordering::Relaxed)))
     });
-    metrics.observe_gauge("zizon_price_view_products", "Products in this role's copy of the catalog", Unit::None, move || {
-        prices.upgrade().map_or(0.0, |view| float(u32::try_from(view.len()).unwrap_or(u32::MAX)))
-    });
+    metrics.observe_gauge(
+        "zizon_price_view_products",
+        "Products in this role's copy of the catalog",
+        Unit::None,
+        move || prices.upgrade().map_or(0.0, |view| float(u32::try_from(view.len()).unwrap_or(u32::MAX))),
+    );
     crate::metrics_table::observe_table(metrics, table);
 }
 
@@ -141,4 +152,3 @@ pub(crate) fn observe(metrics: &Metrics, table: &Weak<EmbeddedTable>, prices: We
 pub(crate) fn float(value: impl TryInto<i64>) -> f64 {
     value.try_into().map_or(f64::MAX, |value| value as f64)
 }
-

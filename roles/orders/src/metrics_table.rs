@@ -13,7 +13,9 @@ const COUNTERS: &[(&str, &str, Unit, Read)] = &[
     ("zizon_table_plans_total", "Plans the table accepted", Unit::None, |m| float(m.plans)),
     ("zizon_table_plan_bytes_total", "Bytes of the effects of accepted plans", Unit::Bytes, |m| float(m.plan_bytes)),
     ("zizon_table_conditions_failed_total", "Plans refused by a condition", Unit::None, |m| float(m.conditions_failed)),
-    ("zizon_table_throttled_total", "Plans refused because too many were in flight", Unit::None, |m| float(m.throttled)),
+    ("zizon_table_throttled_total", "Plans refused because too many were in flight", Unit::None, |m| {
+        float(m.throttled)
+    }),
     ("zizon_table_batches_total", "Batches written and synced", Unit::None, |m| float(m.batches)),
     ("zizon_table_batch_plans_total", "Plans in those batches", Unit::None, |m| float(m.batch_plans)),
 ];
@@ -23,7 +25,9 @@ const GAUGES: &[(&str, &str, Unit, Read)] = &[
         float(u64::try_from(m.pending_plans).unwrap_or(u64::MAX))
     }),
     ("zizon_table_durable_position", "Position of the newest durable plan", Unit::None, |m| float(m.durable_seq)),
-    ("zizon_table_full", "1 while writes are refused because the disk is full", Unit::None, |m| float(u32::from(m.full))),
+    ("zizon_table_full", "1 while writes are refused because the disk is full", Unit::None, |m| {
+        float(u32::from(m.full))
+    }),
 ];
 
 /// Exports the table's own counters.
@@ -37,9 +41,12 @@ pub(crate) fn observe_table(metrics: &Metrics, table: &Weak<EmbeddedTable>) {
         metrics.observe_gauge(name, help, unit, move || table.upgrade().map_or(0.0, |t| read(&t.metrics())));
     }
     let table = table.clone();
-    metrics.observe_histogram("zizon_table_sync_seconds", "Time to write and sync one batch", Unit::Seconds, move || {
-        table.upgrade().map_or_else(HistogramSnapshot::default, |table| snapshot(&table.metrics().sync))
-    });
+    metrics.observe_histogram(
+        "zizon_table_sync_seconds",
+        "Time to write and sync one batch",
+        Unit::Seconds,
+        move || table.upgrade().map_or_else(HistogramSnapshot::default, |table| snapshot(&table.metrics().sync)),
+    );
 }
 
 /// Buckets of their own from cumulative ones.

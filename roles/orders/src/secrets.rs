@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -48,7 +48,7 @@ fn holds_something(path: &Path) -> bool {
 }
 
 fn make(keys: &Path, file: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
-    fs::create_dir_all(keys)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(keys)?;
     let mut secret = Zeroizing::new([0; 32]);
     getrandom::fill(secret.as_mut_slice()).map_err(io::Error::other)?;
     let mut text = Zeroizing::new(String::with_capacity(65));

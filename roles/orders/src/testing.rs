@@ -43,7 +43,8 @@ impl TestShop {
     pub fn new(table: Arc<dyn Table>, dir: &Path, rules: ShopRules) -> Self {
         let clock = Arc::new(ManualClock::at(START_MS));
         let env = Env { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng: Arc::new(SeededRng::new(1)), ..Env::real() };
-        let keyring = Keyring::open(&dir.join("users.keys"), &Zeroizing::new([9; 32])).expect("the directory is usable");
+        let keyring =
+            Keyring::open(&dir.join("users.keys"), &Zeroizing::new([9; 32])).expect("the directory is usable");
         let prices = Arc::new(PriceView::default());
         let ids = IdKey::new(&Zeroizing::new([7; 32]));
         let parts = Parts { table, ids, keyring, prices: Arc::clone(&prices), env, rules };

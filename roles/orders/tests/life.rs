@@ -19,12 +19,12 @@ use zizon_orders::order::state::Event;
 use zizon_orders::service::ShopRules;
 use zizon_table::{MemTable, Table};
 
-async fn token(shop: &Shop, id: &OrderId) -> String {
+fn token(shop: &Shop, id: &OrderId) -> String {
     shop.test.ids().access_token(id)
 }
 
 async fn cancel(shop: &Shop, id: &OrderId) -> serde_json::Value {
-    let token = token(shop, id).await;
+    let token = token(shop, id);
     serde_json::from_slice(&shop.test.service.cancel(id.as_str(), Some(&token)).await.unwrap()).unwrap()
 }
 
@@ -115,6 +115,31 @@ async fn stock_is_split_and_merged_while_orders_hold_units_of_it() {
 }
 
 #[tokio::test]
+async fn stock_is_changed_while_orders_come_in_and_the_books_close() {
+    for mode in MODES {
+        let dir = tempfile::tempdir().unwrap();
+        let table = embedded(&dir);
+        let shop = Shop::on(table.clone(), rules(mode)).await;
+        let orders: Vec<String> = (0..400).map(|user| buy(user, "PROD001", 1)).collect();
+        let buying = join_all(orders.iter().map(|order| shop.place(order)));
+        let changing = async {
+            for (units, peak) in [(900, 300), (500, 12_500), (2_000, 0)] {
+                shop.test.stock("PROD001", units).await;
+                shop.test.shard("PROD001", peak).await;
+            }
+        };
+        let (answers, ()) = futures_util::future::join(buying, changing).await;
+        let sold = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!(sold, 400, "{mode:?}");
+        shop.test.settle().await;
+        assert_eq!(shop.test.stock_of("PROD001").await.held, 400);
+        let report = audit_feed(&*table, u64::MAX).await.unwrap();
+        assert!(report.ok && report.unsettled == 0, "{report:?}");
+        table.close().await;
+    }
+}
+
+#[tokio::test]
 async fn cancelling_twice_gives_the_units_back_once() {
     for mode in MODES {
         let shop = Shop::with(rules(mode)).await;
@@ -139,13 +164,13 @@ async fn an_order_is_shown_only_to_whoever_has_its_token() {
     let other = shop.place(&buy(1, "PROD001", 1)).await.unwrap().id;
     for (id, token) in [
         (answer.id.as_str(), None),
-        (answer.id.as_str(), Some(token(&shop, &other).await)),
-        ("ord_nonsense", Some(token(&shop, &answer.id).await)),
+        (answer.id.as_str(), Some(token(&shop, &other))),
+        ("ord_nonsense", Some(token(&shop, &answer.id))),
     ] {
         assert_eq!(service.show(id, token.as_deref()).await.unwrap_err().code, Code::NotFound);
         assert_eq!(service.cancel(id, token.as_deref()).await.unwrap_err().code, Code::NotFound);
     }
-    let token = token(&shop, &answer.id).await;
+    let token = token(&shop, &answer.id);
     assert_eq!(service.show(answer.id.as_str(), Some(&token)).await.unwrap(), answer.body);
 }
 
@@ -168,7 +193,7 @@ async fn an_order_expires_when_its_time_is_over_and_not_before() {
         while expiry.step().await == Ok(Progress::More) {}
         expiry.save().await.unwrap();
         let status = async |id: OrderId| {
-            let token = token(&shop, &id).await;
+            let token = token(&shop, &id);
             let shown = shop.test.service.show(id.as_str(), Some(&token)).await.unwrap();
             serde_json::from_slice::<serde_json::Value>(&shown).unwrap()["status"].clone()
         };

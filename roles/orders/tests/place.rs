@@ -51,7 +51,9 @@ async fn the_same_key_and_meaning_answers_the_same_bytes_and_takes_no_stock() {
 async fn the_same_key_with_another_meaning_is_refused() {
     let shop = Shop::new().await;
     shop.place(SEED).await.unwrap();
-    for change in [json!({"note": "gift"}), json!({"expected_total": 5_380_000}), json!({"items": [line("PROD001", 1)]})] {
+    for change in
+        [json!({"note": "gift"}), json!({"expected_total": 5_380_000}), json!({"items": [line("PROD001", 1)]})]
+    {
         assert_eq!(shop.code(&order(&change)).await, Code::IdempotencyKeyReused);
     }
 }
@@ -114,7 +116,10 @@ async fn a_changed_price_is_named_with_both_sides_and_nothing_is_reserved() {
     let items = json!([line("PROD001", 1), {"product_id": "PROD002", "quantity": 1, "price": 999}]);
     let refused = shop.refused(&order(&json!({"items": items}))).await;
     assert_eq!(refused["code"], "price-changed");
-    assert_eq!(refused["errors"], json!([{"pointer": "#/items/1/price", "code": "price-changed", "expected": 1_000, "actual": 999}]));
+    assert_eq!(
+        refused["errors"],
+        json!([{"pointer": "#/items/1/price", "code": "price-changed", "expected": 1_000, "actual": 999}])
+    );
     assert_eq!(shop.test.stock_of("PROD001").await.held, 0);
 }
 

@@ -18,7 +18,9 @@ use zizon_contracts::catalog::FeedLine;
 use zizon_orders::testing::product;
 use zizon_orders::{Config, RunError};
 use zizon_service::testing::TestMesh;
-use zizon_service::{Request, Response, Router, Server, Upstream, UpstreamOptions, UpstreamRequest, UpstreamResponse, ndjson};
+use zizon_service::{
+    Request, Response, Router, Server, Upstream, UpstreamOptions, UpstreamRequest, UpstreamResponse, ndjson,
+};
 
 const SEED: &str = r#"{"user_id":"user_42","items":[{"product_id":"PROD001","quantity":2,"price":2690000}],"idempotency_key":"test_1_0.5"}"#;
 

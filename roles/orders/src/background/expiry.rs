@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::StreamExt;
 use zizon_base::ids::OrderId;
-use zizon_table::{Cond, Durability, Item, Op, Seq, ShardId};
+use zizon_table::{Cond, Durability, Item, Op};
 
 use crate::execute::{CommandError, ExecuteError, Executor};
 use crate::keys::{self, Named};
@@ -69,7 +69,7 @@ impl Expiry {
     /// # Errors
     /// The table failed; the same batch is taken again next time.
     pub async fn step(&mut self) -> Result<Progress, ExecuteError> {
-        let changes = self.executor.table.changes(ShardId::ONLY, Seq(self.next), BATCH).await?;
+        let changes = self.executor.changes(self.next, BATCH).await?;
         let Some(last) = changes.last() else {
             self.figures.lag_ms.store(0, Ordering::Relaxed);
             return Ok(Progress::Wait(IDLE_MS));

@@ -55,7 +55,12 @@ pub(crate) async fn expire(service: Arc<OrdersService>, mut expiry: Expiry, shut
 }
 
 /// Settles and sweeps until `shutdown`; sleeps while there is nothing to settle.
-pub(crate) async fn settle(service: Arc<OrdersService>, mut settler: Settler, sweeper: Sweeper, shutdown: CancellationToken) {
+pub(crate) async fn settle(
+    service: Arc<OrdersService>,
+    mut settler: Settler,
+    sweeper: Sweeper,
+    shutdown: CancellationToken,
+) {
     let mut last_sweep: Option<Instant> = None;
     let mut last_save = Instant::now();
     loop {

@@ -42,7 +42,10 @@ impl Executor {
     }
 
     /// Every product from its preferred shard, without looking what is there.
-    pub(super) async fn first_choice(&self, plan: &OrderPlan) -> Result<Result<Vec<Allocation>, Vec<Short>>, ExecuteError> {
+    pub(super) async fn first_choice(
+        &self,
+        plan: &OrderPlan,
+    ) -> Result<Result<Vec<Allocation>, Vec<Short>>, ExecuteError> {
         let mut allocations = Vec::with_capacity(plan.demand.len());
         for wanted in &plan.demand {
             let sku = &plan.document.lines[wanted.line].sku;
@@ -59,7 +62,10 @@ impl Executor {
     }
 
     /// Reads every shard of every product and chooses by what is there.
-    pub(super) async fn look_around(&self, plan: &OrderPlan) -> Result<Result<Vec<Allocation>, Vec<Short>>, ExecuteError> {
+    pub(super) async fn look_around(
+        &self,
+        plan: &OrderPlan,
+    ) -> Result<Result<Vec<Allocation>, Vec<Short>>, ExecuteError> {
         let skus: Vec<_> = plan.demand.iter().map(|wanted| &plan.document.lines[wanted.line].sku).collect();
         let stock = self.directory.available(&skus, &plan.id).await?;
         Ok(allocate(&plan.demand, &stock))

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use zizon_base::ids::OrderId;
 use zizon_journal::{Clock, Env, Rng};
-use zizon_table::{Applied, Cond, Item, Op, Path, ReadError, Table, WriteError};
+use zizon_table::{Applied, Change, Cond, Item, Op, Path, ReadError, Seq, ShardId, Table, WriteError};
 
 use crate::keys;
 use crate::order::Damaged;
@@ -217,6 +217,18 @@ impl Executor {
         applied.seq.0
     }
 
+    /// Changes of the feed from `next` on. Where the feed no longer reaches back that far, from its first one: what was
+    /// trimmed was given up by an operator's explicit command.
+    pub(crate) async fn changes(&self, next: u64, limit: u32) -> Result<Vec<Change>, ReadError> {
+        match self.table.changes(ShardId::ONLY, Seq(next), limit).await {
+            Err(ReadError::Trimmed { first }) if first > next => {
+                tracing::warn!(next, first, "the feed was trimmed; reading on from its first position");
+                self.table.changes(ShardId::ONLY, Seq(first), limit).await
+            }
+            read => read,
+        }
+    }
+
     /// A name no other attempt has: time in milliseconds, then 60 random bits, in base32.
     fn nonce(&self) -> String {
         let mut random = [0; 8];
@@ -232,9 +244,9 @@ const NONCE_TIME_DIGITS: usize = 10;
 /// When an attempt began, milliseconds.
 pub(crate) fn nonce_time(nonce: &str) -> Option<u64> {
     let digits = nonce.get(..NONCE_TIME_DIGITS)?;
-    digits.bytes().try_fold(0u64, |time, byte| {
-        zizon_base::base32::digit(byte).map(|digit| time << 5 | u64::from(digit))
-    })
+    digits
+        .bytes()
+        .try_fold(0u64, |time, byte| zizon_base::base32::digit(byte).map(|digit| time << 5 | u64::from(digit)))
 }
 
 /// What stands under an order's key.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use zizon_table::{Change, Cond, Durability, Item, Key, Op, Seq, ShardId, WriteError};
+use zizon_table::{Change, Cond, Durability, Item, Key, Op, Seq, WriteError};
 
 use super::{ExecuteError, Executor, Mode, Standing};
 use crate::keys::{self, Named};
@@ -71,8 +71,12 @@ impl Settling {
         }
         let _one = self.entry.lock().await;
         if !self.state.lock().active {
-            let note = note(executor.last_seq() + 1, true);
-            executor.saw(executor.table.write(note, Durability::Durable).await?);
+            // A note that an earlier process left says from where on: it must not be moved forward.
+            let left = executor.table.get(&keys::cursor(READER)).await.map_err(|_| WriteError::Throttled)?;
+            if !left.as_ref().is_some_and(is_active) {
+                let note = note(executor.last_seq() + 1, true);
+                executor.saw(executor.table.write(note, Durability::Durable).await?);
+            }
             self.state.lock().active = true;
             self.wake.notify_one();
         }
@@ -84,6 +88,10 @@ fn note(next: u64, active: bool) -> Op {
     let next = i64::try_from(next).unwrap_or(i64::MAX);
     let item = Item::new(keys::cursor(READER)).with(NEXT, next).with(ACTIVE, active);
     Op::Put { item, cond: Cond::Always }
+}
+
+fn is_active(note: &Item) -> bool {
+    note.bool(ACTIVE).unwrap_or(false)
 }
 
 /// Reads the feed for the executor it belongs to. One per process.
@@ -109,8 +117,7 @@ impl Settler {
     pub async fn resume(executor: Executor) -> Result<Self, ExecuteError> {
         let item = executor.table.get(&keys::cursor(READER)).await?;
         let next = item.as_ref().and_then(|item| item.int(NEXT)).and_then(|n| u64::try_from(n).ok()).unwrap_or(1);
-        let active = item.as_ref().and_then(|item| item.bool(ACTIVE)).unwrap_or(false);
-        if active {
+        if item.as_ref().is_some_and(is_active) {
             executor.settling.state.lock().active = true;
         }
         Ok(Self { executor, next, saved: next, quiet: Quiet::default() })
@@ -138,7 +145,7 @@ impl Settler {
     /// # Errors
     /// The table failed; the same batch is taken again next time.
     pub async fn step(&mut self) -> Result<usize, ExecuteError> {
-        let changes = self.executor.table.changes(ShardId::ONLY, Seq(self.next), BATCH).await?;
+        let changes = self.executor.changes(self.next, BATCH).await?;
         for change in &changes {
             self.take(change).await?;
         }

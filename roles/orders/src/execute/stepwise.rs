@@ -38,8 +38,7 @@ impl Executor {
                 Held::All => {}
             }
             let put = order_put(&plan, Some(&nonce), standing.cond());
-            let durability =
-                if self.protocol.early_acknowledge() { Durability::Ordered } else { Durability::Durable };
+            let durability = if self.protocol.early_acknowledge() { Durability::Ordered } else { Durability::Durable };
             match self.table.write(put, durability).await {
                 Ok(applied) => {
                     self.saw(applied);

@@ -56,7 +56,14 @@ impl Sweeper {
         Ok(swept)
     }
 
-    async fn decide(&self, shard_key: &Key, order: &OrderId, name: &str, nonce: &str, units: i64) -> Result<(), ExecuteError> {
+    async fn decide(
+        &self,
+        shard_key: &Key,
+        order: &OrderId,
+        name: &str,
+        nonce: &str,
+        units: i64,
+    ) -> Result<(), ExecuteError> {
         let executor = &*self.executor;
         let key = keys::order(order);
         match Standing::of(executor.table.get(&key).await?)? {

@@ -122,7 +122,8 @@ impl Keyring {
         }
         let state = scan(&file).map_err(io)?;
         let wrap = cipher(personal_key.as_slice())?;
-        let inner = Inner { file, path: path.to_owned(), wrap, state: Mutex::new(state), sync: tokio::sync::Mutex::default() };
+        let inner =
+            Inner { file, path: path.to_owned(), wrap, state: Mutex::new(state), sync: tokio::sync::Mutex::default() };
         Ok(Self(Arc::new(inner)))
     }
 

@@ -3,7 +3,11 @@ use zeroize::Zeroizing;
 use super::*;
 
 fn order(user: &str) -> OrderId {
-    zizon_base::ids::IdKey::new(&Zeroizing::new([7; 32])).order_id("guest", &user.parse().unwrap(), &"k".parse().unwrap())
+    zizon_base::ids::IdKey::new(&Zeroizing::new([7; 32])).order_id(
+        "guest",
+        &user.parse().unwrap(),
+        &"k".parse().unwrap(),
+    )
 }
 
 fn open(dir: &tempfile::TempDir, key: u8) -> Result<Keyring, KeyringError> {

@@ -51,7 +51,9 @@ impl StockEffect {
         use super::state::Lifecycle as L;
         match event {
             Event::Expired => Self::Release,
-            Event::CancelledByShopper | Event::CancelledByStaff if state.lifecycle == L::PendingPayment => Self::Release,
+            Event::CancelledByShopper | Event::CancelledByStaff if state.lifecycle == L::PendingPayment => {
+                Self::Release
+            }
             Event::CancelledByShopper | Event::CancelledByStaff => Self::Restock,
             Event::PaymentCovered | Event::PaymentOverpaid => Self::Sell,
             _ => Self::None,

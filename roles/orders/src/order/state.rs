@@ -193,11 +193,8 @@ impl State {
 /// # Errors
 /// [`TransitionError`] when the table has no such transition.
 pub fn apply(state: State, event: Event) -> Result<State, TransitionError> {
-    let (lifecycle, payment, fulfillment) = (
-        lifecycle_after(state, event),
-        payment_after(state, event),
-        fulfillment_after(state, event),
-    );
+    let (lifecycle, payment, fulfillment) =
+        (lifecycle_after(state, event), payment_after(state, event), fulfillment_after(state, event));
     match (lifecycle, payment, fulfillment) {
         (Some(lifecycle), Some(payment), Some(fulfillment)) => Ok(State { lifecycle, payment, fulfillment }),
         _ => Err(TransitionError { state, event }),
@@ -249,9 +246,8 @@ fn payment_after(state: State, event: Event) -> Option<PaymentStatus> {
         }
         Event::PaymentFailed => matches!(now, P::Unpaid | P::Authorized | P::Failed).then_some(P::Failed),
         Event::PaymentVoided => (now == P::Authorized).then_some(P::Voided),
-        Event::RefundedPart => {
-            matches!(now, P::PartiallyPaid | P::Paid | P::Overpaid | P::PartiallyRefunded).then_some(P::PartiallyRefunded)
-        }
+        Event::RefundedPart => matches!(now, P::PartiallyPaid | P::Paid | P::Overpaid | P::PartiallyRefunded)
+            .then_some(P::PartiallyRefunded),
         Event::RefundedAll => {
             matches!(now, P::PartiallyPaid | P::Paid | P::Overpaid | P::PartiallyRefunded).then_some(P::Refunded)
         }

@@ -48,9 +48,9 @@ fn the_lifecycle_changes_only_as_the_table_says() {
 #[test]
 fn every_row_of_the_table_can_happen() {
     for &(from, event, to) in TABLE {
-        let possible = every_state().filter(|state| state.lifecycle == from).any(|state| {
-            apply(state, event).is_ok_and(|after| after.lifecycle == to)
-        });
+        let possible = every_state()
+            .filter(|state| state.lifecycle == from)
+            .any(|state| apply(state, event).is_ok_and(|after| after.lifecycle == to));
         assert!(possible, "{from:?} {event:?} {to:?}");
     }
 }
@@ -60,7 +60,11 @@ fn nothing_but_money_moves_a_finished_order() {
     for state in every_state().filter(|state| matches!(state.lifecycle, Lifecycle::Completed | Lifecycle::Cancelled)) {
         for &event in Event::ALL {
             if let Ok(after) = apply(state, event) {
-                assert_eq!((after.lifecycle, after.fulfillment), (state.lifecycle, state.fulfillment), "{state:?} {event:?}");
+                assert_eq!(
+                    (after.lifecycle, after.fulfillment),
+                    (state.lifecycle, state.fulfillment),
+                    "{state:?} {event:?}"
+                );
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Following catalog's feed: one long response of lines, opened again from where it ended.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,13 @@ use futures_util::StreamExt;
 use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use zizon_base::ids::Sku;
 use zizon_contracts::catalog::FeedLine;
 use zizon_journal::Clock;
 use zizon_service::{Upstream, UpstreamError, UpstreamRequest};
 use zizon_table::Table;
 
-use super::store::{Pending, StoreError};
+use super::store::Pending;
 use super::view::PriceView;
 
 /// Longest line of the feed, bytes. A product is far smaller.
@@ -42,9 +44,6 @@ pub enum FeedError {
     /// A line that is none.
     #[error("a line of the feed cannot be read")]
     Malformed,
-    /// What came could not be saved.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Keeps a view equal to the catalog.
@@ -53,9 +52,17 @@ pub struct Follower {
     table: Arc<dyn Table>,
     clock: Arc<dyn Clock>,
     upstream: Upstream,
-    pending: Pending,
+    changes: Changes,
     saved: u64,
     last_save: Instant,
+}
+
+/// What the feed has told and is not saved yet.
+#[derive(Debug, Default)]
+struct Changes {
+    pending: Pending,
+    /// While catalog lists everything from its beginning: what it has named. What it does not name is gone.
+    listing: Option<HashSet<Sku>>,
 }
 
 impl Follower {
@@ -63,7 +70,7 @@ impl Follower {
     #[must_use]
     pub fn new(view: Arc<PriceView>, table: Arc<dyn Table>, clock: Arc<dyn Clock>, upstream: Upstream) -> Self {
         let saved = view.seq();
-        Self { view, table, clock, upstream, pending: Pending::default(), saved, last_save: Instant::now() }
+        Self { view, table, clock, upstream, changes: Changes::default(), saved, last_save: Instant::now() }
     }
 
     /// Follows until `shutdown`.
@@ -73,19 +80,27 @@ impl Follower {
                 () = shutdown.cancelled() => return,
                 ended = self.follow() => ended,
             };
-            if let Err(error) = ended {
-                tracing::warn!(%error, cause = std::error::Error::source(&error), "the price feed ended; opening it again");
-                tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    () = tokio::time::sleep(PAUSE) => {}
+            let pause = match ended {
+                // The connection was due to close.
+                Ok(()) => PAUSE / 10,
+                Err(error) => {
+                    let cause = std::error::Error::source(&error);
+                    tracing::warn!(%error, cause, "the price feed ended; opening it again");
+                    PAUSE
                 }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
     /// One response, to its end.
     async fn follow(&mut self) -> Result<(), FeedError> {
-        let path = format!("/internal/v1/feed?from={}", self.view.seq());
+        let from = self.view.seq();
+        self.changes.listing = (from == 0).then(HashSet::new);
+        let path = format!("/internal/v1/feed?from={from}");
         let request = UpstreamRequest::new(Method::GET, &path, Instant::now() + OPEN)?;
         let response = self.upstream.stream(request).await?;
         if response.status != StatusCode::OK {
@@ -99,46 +114,68 @@ impl Follower {
             while let Some(line) = lines.next() {
                 if !line.is_empty() {
                     let line = serde_json::from_slice(line).map_err(|_| FeedError::Malformed)?;
-                    caught_up = take(&self.view, &mut self.pending, line);
+                    caught_up = self.changes.take(&self.view, line);
                 }
             }
             if let Some(seq) = caught_up {
                 self.view.confirm(seq, self.clock.mono_ns());
             }
-            self.save().await?;
+            self.save().await;
         }
         Ok(())
     }
 
-    async fn save(&mut self) -> Result<(), FeedError> {
+    /// Saves now and then. What cannot be saved (a full disk) is saved later; prices are current all the same.
+    async fn save(&mut self) {
         let seq = self.view.seq();
-        let due = self.pending.len() >= SAVE_CHANGES || self.last_save.elapsed() >= SAVE_EVERY;
-        if due && (seq != self.saved || !self.pending.is_empty()) {
-            self.pending.save(&self.table, seq).await?;
-            self.saved = seq;
-            self.last_save = Instant::now();
+        let pending = &mut self.changes.pending;
+        let due = pending.len() >= SAVE_CHANGES || self.last_save.elapsed() >= SAVE_EVERY;
+        if !due || (seq == self.saved && pending.is_empty()) {
+            return;
         }
-        Ok(())
+        match pending.save(&self.table, seq).await {
+            Ok(_) => self.saved = seq,
+            Err(error) => tracing::warn!(%error, "the copy of the catalog was not saved"),
+        }
+        self.last_save = Instant::now();
     }
 }
 
-/// One line of the feed; the position if catalog has nothing further. Only that confirms the view: a product's line says
-/// nothing about the changes that may follow it, and a price from before them would be a wrong one.
-fn take(view: &PriceView, pending: &mut Pending, line: FeedLine) -> Option<u64> {
-    let seq = line.seq();
-    view.resume_from(seq);
-    match line {
-        FeedLine::Product { product, .. } => {
-            view.put(&product);
-            pending.note(product.sku.clone(), Some(product));
-            None
+impl Changes {
+    /// One line of the feed; the position if catalog has nothing further. Only that confirms the view: a product's line
+    /// says nothing about the changes that may follow it, and a price from before them would be a wrong one.
+    fn take(&mut self, view: &PriceView, line: FeedLine) -> Option<u64> {
+        let seq = line.seq();
+        if seq < view.seq() && self.listing.is_none() {
+            // Catalog has begun a history of its own: it lists everything.
+            self.listing = Some(HashSet::new());
         }
-        FeedLine::Removed { sku, .. } => {
-            view.remove(&sku);
-            pending.note(sku, None);
-            None
+        view.resume_from(seq);
+        match line {
+            FeedLine::Product { product, .. } => {
+                if let Some(listing) = &mut self.listing {
+                    listing.insert(product.sku.clone());
+                }
+                view.put(&product);
+                self.pending.note(product.sku.clone(), Some(product));
+                None
+            }
+            FeedLine::Removed { sku, .. } => {
+                self.remove(view, sku);
+                None
+            }
+            FeedLine::Heartbeat { .. } => {
+                if let Some(listed) = self.listing.take() {
+                    view.skus().into_iter().filter(|sku| !listed.contains(sku)).for_each(|sku| self.remove(view, sku));
+                }
+                Some(seq)
+            }
         }
-        FeedLine::Heartbeat { .. } => Some(seq),
+    }
+
+    fn remove(&mut self, view: &PriceView, sku: Sku) {
+        view.remove(&sku);
+        self.pending.note(sku, None);
     }
 }
 
@@ -171,9 +208,10 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use zizon_base::ids::Sku;
+    use zizon_base::market::Market;
 
     use super::*;
+    use crate::testing::{product, sku_of};
 
     #[test]
     fn lines_are_found_however_the_pieces_are_cut() {
@@ -196,13 +234,34 @@ mod tests {
         assert!(lines.push(b"x").is_err());
     }
 
+    fn told(seq: u64, sku: &str) -> FeedLine {
+        FeedLine::Product { seq, product: product(sku, &[(Market::Kr, 1)], true) }
+    }
+
     #[test]
     fn only_a_heartbeat_says_that_the_view_is_complete() {
         let view = PriceView::default();
-        let mut pending = Pending::default();
-        let sku: Sku = "PROD001".parse().unwrap();
-        assert_eq!(take(&view, &mut pending, FeedLine::Removed { seq: 2, sku }), None);
-        assert_eq!(take(&view, &mut pending, FeedLine::Heartbeat { seq: 3 }), Some(3));
-        assert_eq!((view.seq(), view.age_ns(5), pending.len()), (3, None, 1));
+        let mut changes = Changes::default();
+        assert_eq!(changes.take(&view, told(2, "A")), None);
+        assert_eq!(changes.take(&view, FeedLine::Removed { seq: 3, sku: sku_of("A") }), None);
+        assert_eq!(changes.take(&view, FeedLine::Heartbeat { seq: 4 }), Some(4));
+        assert_eq!((view.seq(), view.age_ns(5), view.len(), changes.pending.len()), (4, None, 0, 1));
+    }
+
+    #[test]
+    fn what_a_whole_listing_does_not_name_is_gone() {
+        let view = PriceView::default();
+        let mut changes = Changes::default();
+        for (seq, sku) in [(7, "A"), (8, "B")] {
+            changes.take(&view, told(seq, sku));
+        }
+        changes.take(&view, FeedLine::Heartbeat { seq: 8 });
+        assert_eq!(view.len(), 2);
+        // Catalog was set up anew: its positions begin again.
+        changes.take(&view, told(0, "B"));
+        assert_eq!(view.len(), 2);
+        changes.take(&view, FeedLine::Heartbeat { seq: 1 });
+        assert_eq!((view.len(), view.seq()), (1, 1));
+        assert!(view.get(&sku_of("A")).is_none());
     }
 }

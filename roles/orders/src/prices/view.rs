@@ -37,7 +37,8 @@ impl ProductView {
             let found = names.get(market.locale()).or_else(|| names.get("en")).or_else(|| names.values().next());
             found.map_or(product.sku.as_str(), String::as_str).into()
         };
-        let price = |market: Market| product.prices.get(&market).copied().filter(|price| (0..=MAX_AMOUNT).contains(price));
+        let price =
+            |market: Market| product.prices.get(&market).copied().filter(|price| (0..=MAX_AMOUNT).contains(price));
         Self { names: Market::ALL.map(name), prices: Market::ALL.map(price), published: product.published }
     }
 

@@ -102,7 +102,9 @@ pub fn parse_order(body: &[u8], header_key: Option<&[u8]>, rules: &Rules) -> Res
     let key = read_key(key, header_key, rules)?;
     let market = match optional_text(market, "market")? {
         None => Market::Kr,
-        Some(code) => Market::from_code(&code).ok_or_else(|| malformed("#/market", "unknown-market", "KR, JP or US"))?,
+        Some(code) => {
+            Market::from_code(&code).ok_or_else(|| malformed("#/market", "unknown-market", "KR, JP or US"))?
+        }
     };
     let currency = optional_text(currency, "currency")?;
     let expected_total = match expected_total {

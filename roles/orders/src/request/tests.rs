@@ -7,8 +7,7 @@ use zizon_base::problem::Code;
 
 use super::*;
 
-const SEED: &str =
-    r#"{"user_id":"user_42","items":[{"product_id":"PROD001","quantity":2,"price":2690000}],"idempotency_key":"test_1_0.5"}"#;
+const SEED: &str = r#"{"user_id":"user_42","items":[{"product_id":"PROD001","quantity":2,"price":2690000}],"idempotency_key":"test_1_0.5"}"#;
 
 fn parse(text: &str) -> Result<OrderRequest, Code> {
     parse_order(text.as_bytes(), None, &Rules::default()).map_err(|problem| problem.code)
@@ -76,7 +75,10 @@ fn whatever_stands_at_items_is_named_by_its_place() {
         (r#"[{"product_id":7,"quantity":1,"price":1}]"#, "#/items/0/product_id"),
         (r#"[{"product_id":"a/b","quantity":1,"price":1}]"#, "#/items/0/product_id"),
         (r#"[{"product_id":"a","price":1}]"#, "#/items/0/quantity"),
-        (r#"[{"product_id":"a","quantity":1,"price":1},{"product_id":"a","quantity":1,"price":"1"}]"#, "#/items/1/price"),
+        (
+            r#"[{"product_id":"a","quantity":1,"price":1},{"product_id":"a","quantity":1,"price":"1"}]"#,
+            "#/items/1/price",
+        ),
     ] {
         let text = format!(r#"{{"user_id":"u","idempotency_key":"k","items":{items}}}"#);
         let problem = parse_order(text.as_bytes(), None, &Rules::default()).unwrap_err();

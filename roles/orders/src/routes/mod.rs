@@ -37,7 +37,14 @@ pub fn router(service: Arc<OrdersService>) -> Router<OrdersService> {
 #[openapi(
     paths(public::create_order, public::show_order, public::cancel_order),
     components(schemas(
-        CreateOrder, CreateOrderItem, OrderBody, OrderItem, OrderLinks, OrderTotals, Reservation, ShippingAddress
+        CreateOrder,
+        CreateOrderItem,
+        OrderBody,
+        OrderItem,
+        OrderLinks,
+        OrderTotals,
+        Reservation,
+        ShippingAddress
     ))
 )]
 struct Document;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use zizon_base::ids::{OrderId, Sku, UserHash, UserRef};
 use zizon_base::json::strict_from_slice;
 use zizon_base::problem::{Code, FieldError, Problem};
-use zizon_contracts::orders::{
-    OperatorOrder, OrderBody, OrderFact, OrderPage, SetStock, ShardStock, StockView,
-};
+use zizon_contracts::orders::{OperatorOrder, OrderBody, OrderFact, OrderPage, SetStock, ShardStock, StockView};
 use zizon_service::{Request, Response};
 use zizon_table::{Cursor, Seq, ShardId, SkRange};
 
@@ -74,9 +72,11 @@ pub(super) async fn list_orders(service: Arc<OrdersService>, request: Request) -
     let listed = async {
         let limit = match request.query("limit") {
             None => DEFAULT_LIMIT,
-            Some(text) => text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n)).ok_or_else(|| {
-                bad_parameter("limit", "1 to 100")
-            })?,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|n| (1..=MAX_LIMIT).contains(n))
+                .ok_or_else(|| bad_parameter("limit", "1 to 100"))?,
         };
         let cursor = request.query("cursor");
         match request.query("user") {
@@ -176,7 +176,8 @@ async fn placed_between(service: &OrdersService, start: u64, end: u64) -> Answer
     let mut found = Vec::new();
     let mut next = Seq(start);
     while next.0 < end {
-        let changes = service.table.changes(ShardId::ONLY, next, 1_024).await.map_err(|e| service.problem(&e.into()))?;
+        let changes =
+            service.table.changes(ShardId::ONLY, next, 1_024).await.map_err(|e| service.problem(&e.into()))?;
         let Some(last) = changes.last() else { break };
         next = last.seq.next();
         for change in changes.iter().filter(|change| change.seq.0 < end) {
@@ -236,9 +237,9 @@ fn bad_parameter(name: &'static str, rule: &str) -> Box<Problem> {
 
 fn stock_problem(service: &OrdersService, error: StockError) -> Box<Problem> {
     match error {
-        StockError::Unknown => {
-            Box::new(Problem::new(Code::NotFound).detail("no stock of this product yet; put some in with `zizon stock set`"))
-        }
+        StockError::Unknown => Box::new(
+            Problem::new(Code::NotFound).detail("no stock of this product yet; put some in with `zizon stock set`"),
+        ),
         StockError::OutOfRange => {
             let place = FieldError::new("#/available", "out-of-range").detail(error.to_string());
             Box::new(Problem::new(Code::InvalidQuantity).field(place))

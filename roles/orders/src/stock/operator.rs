@@ -131,16 +131,18 @@ impl StockKeeper {
         }
     }
 
-    /// Brings every shard from what it had available to what it shall have. False when an order was in between; what
-    /// was done until then is complete in itself: every step closes the equation.
+    /// Adds to every shard what it lacks of what it shall have, and takes what it has too much: orders that come in
+    /// between take from the result. False when they left too little to take; what was done until then is complete in
+    /// itself: every step closes the equation.
     async fn exchange(&self, sku: &Sku, before: &Snapshot, layout: Layout, after: &[i64]) -> Result<bool, StockError> {
         let has = before.shards();
         let had = |number: usize| has.get(number).map_or(0, |shard: &Shard| shard.available);
         let total: i64 = after.iter().sum::<i64>() - has.iter().map(|shard| shard.available).sum::<i64>();
-        let mut changes: Vec<(usize, i64)> =
-            (0..after.len()).map(|number| (number, after[number] - had(number))).filter(|(_, delta)| *delta != 0).collect();
+        let mut changes: Vec<(usize, i64)> = (0..after.len())
+            .map(|number| (number, after[number] - had(number)))
+            .filter(|(_, delta)| *delta != 0)
+            .collect();
         // In one plan where it fits; otherwise surplus and deficit are paired in plans that each move what they take.
-        let issued = before.issued + total;
         let limit = self.table.caps().transact.unwrap_or(1) as usize;
         let directory = |units: i64| Op::Patch {
             key: keys::directory(sku),
@@ -152,11 +154,10 @@ impl StockKeeper {
             cond: Cond::Exists,
         };
         if changes.len() < limit {
-            let mut ops = vec![directory(issued - before.issued)];
-            ops.extend(changes.iter().map(|&(number, delta)| add(sku, number, had(number), delta)));
+            let mut ops = vec![directory(total)];
+            ops.extend(changes.iter().map(|&(number, delta)| shift(sku, number, delta)));
             return self.commit(sku, layout, ops).await;
         }
-        // The whole change of the total goes with the first step, to the shard with the largest change of that sign.
         self.commit(sku, layout, vec![directory(0)]).await?;
         changes.sort_by_key(|&(_, delta)| delta);
         self.pairwise(sku, changes, total).await
@@ -217,14 +218,6 @@ fn first_stock(sku: &Sku, units: i64) -> [Op; 2] {
     let directory = FIRST.write(Item::new(keys::directory(sku)), units);
     let first = Item::new(shard::key(sku, 0)).with(AVAILABLE, units);
     [Op::Put { item: directory, cond: Cond::NotExists }, Op::Put { item: first, cond: Cond::NotExists }]
-}
-
-/// Adds units to a shard that still has what was read.
-fn add(sku: &Sku, number: usize, had: i64, delta: i64) -> Op {
-    let path = Path::attr(AVAILABLE);
-    let unchanged = Cond::AttrEq(path.clone(), had.into());
-    let cond = if had == 0 { Cond::Any(vec![unchanged, Cond::NoAttr(path.clone())]) } else { unchanged };
-    Op::Patch { key: shard::key(sku, narrow(number)), patches: vec![Patch::AddInt(path, delta)], cond }
 }
 
 /// Adds units to a shard, or takes them if they are there.

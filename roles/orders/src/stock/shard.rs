@@ -83,10 +83,7 @@ pub fn view(sku: &Sku, shards: &[Shard]) -> StockView {
 pub(crate) fn reserve(key: Key, units: i64) -> Op {
     Op::Patch {
         key,
-        patches: vec![
-            Patch::AddInt(Path::attr(AVAILABLE), -units),
-            Patch::AddInt(Path::attr(RESERVED), units),
-        ],
+        patches: vec![Patch::AddInt(Path::attr(AVAILABLE), -units), Patch::AddInt(Path::attr(RESERVED), units)],
         cond: Cond::AttrGe(Path::attr(AVAILABLE), units),
     }
 }
@@ -96,10 +93,7 @@ pub(crate) fn hold(key: Key, attempt: &str, units: i64) -> Op {
     let entry = Path::entry(HOLDS, attempt);
     Op::Patch {
         key,
-        patches: vec![
-            Patch::AddInt(Path::attr(AVAILABLE), -units),
-            Patch::Set(entry.clone(), Value::Int(units)),
-        ],
+        patches: vec![Patch::AddInt(Path::attr(AVAILABLE), -units), Patch::Set(entry.clone(), Value::Int(units))],
         cond: Cond::All(vec![Cond::AttrGe(Path::attr(AVAILABLE), units), Cond::NoAttr(entry)]),
     }
 }

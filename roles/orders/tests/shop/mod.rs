@@ -1,6 +1,6 @@
 //! A shop on the model table, and short words for its requests.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
 
@@ -14,8 +14,7 @@ use zizon_orders::testing::TestShop;
 use zizon_table::{EmbeddedTable, EngineOptions, MemTable, Table};
 
 /// The body of the load scripts.
-pub const SEED: &str =
-    r#"{"user_id":"user_42","items":[{"product_id":"PROD001","quantity":2,"price":2690000}],"idempotency_key":"test_1_0.5"}"#;
+pub const SEED: &str = r#"{"user_id":"user_42","items":[{"product_id":"PROD001","quantity":2,"price":2690000}],"idempotency_key":"test_1_0.5"}"#;
 
 pub struct Shop {
     pub test: TestShop,
@@ -27,7 +26,7 @@ impl Shop {
         Self::with(ShopRules::default()).await
     }
 
-    /// PROD001 at 2,690,000 and PROD002 at 1,000 won, 1,000 units each.
+    /// PROD001 at 2,690,000 and PROD002 at 1,000 won, 1,000 units each where there is no stock yet.
     pub async fn with(rules: ShopRules) -> Self {
         Self::on(Arc::new(MemTable::new()), rules).await
     }
@@ -37,7 +36,7 @@ impl Shop {
         let test = TestShop::new(table, dir.path(), rules);
         for (sku, price) in [("PROD001", 2_690_000), ("PROD002", 1_000)] {
             test.sell(sku, price);
-            test.stock(sku, 1_000).await;
+            test.service.seed_stock(&[(sku.parse().unwrap(), 1_000)]).await.unwrap();
         }
         Self { test, _dir: dir }
     }

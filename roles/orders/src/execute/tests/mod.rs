@@ -6,13 +6,22 @@ mod world;
 
 use std::task::{Context, Poll};
 
-use self::world::{World, finish};
+use self::world::{Kind, World, finish};
 use super::{Executor, Mode, Protocol, nonce_time};
 
 const STEPS: usize = 160;
 
+/// Schedules per kind; `ZIZON_SEEDS` asks for more.
+fn seeds() -> u64 {
+    std::env::var("ZIZON_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3_000)
+}
+
 fn schedule(seed: u64, mode: Mode, protocol: Protocol) -> Result<(), String> {
-    let mut world = World::new(seed, mode, protocol);
+    schedule_of(seed, (mode, protocol, usize::MAX))
+}
+
+fn schedule_of(seed: u64, kind: Kind) -> Result<(), String> {
+    let mut world = World::of_kind(seed, kind);
     world.run(STEPS)?;
     world.rest_and_check()
 }
@@ -25,11 +34,40 @@ fn caught(protocol: Protocol, seeds: u64) -> Option<(u64, String)> {
 #[test]
 fn the_books_close_after_random_schedules_of_both_executors() {
     for mode in [Mode::Stepwise, Mode::Atomic] {
-        for seed in 0..3_000 {
+        for seed in 0..seeds() {
             if let Err(why) = schedule(seed, mode, Protocol::Sound) {
                 panic!("{mode:?}, seed {seed}: {why}");
             }
         }
+    }
+}
+
+/// Orders over two products go stepwise because the plan would be too large, the others atomically: side by side over
+/// the same shards, with a settler that is woken by the first of them.
+#[test]
+fn the_books_close_when_some_orders_are_too_large_for_a_plan() {
+    for seed in 0..seeds() {
+        if let Err(why) = schedule_of(seed, (Mode::Atomic, Protocol::Sound, 2)) {
+            panic!("seed {seed}: {why}");
+        }
+    }
+}
+
+/// Schedules that do nothing prove nothing.
+#[test]
+fn the_schedules_place_call_off_and_fence() {
+    for mode in [Mode::Stepwise, Mode::Atomic] {
+        let (mut placed, mut cancelled, mut voids) = (0, 0, 0);
+        for seed in 0..200 {
+            let mut world = World::new(seed, mode, Protocol::Sound);
+            world.run(STEPS).unwrap();
+            placed += world.acknowledged();
+            cancelled += world.cancelled();
+            world.rest_and_check().unwrap();
+            voids += world.voids();
+        }
+        assert!(placed > 200 && cancelled > 20, "{mode:?}: {placed} placed, {cancelled} called off");
+        assert!(mode == Mode::Atomic || voids > 20, "{voids} voids");
     }
 }
 
@@ -54,7 +92,10 @@ fn a_void_whose_generation_is_not_raised_is_caught() {
 #[test]
 fn an_acknowledgement_before_the_sync_is_caught() {
     let found = caught(Protocol::EarlyAcknowledge, 5_000);
-    assert!(found.is_some_and(|(_, why)| why.contains("acknowledged")), "the checks do not see a lost acknowledged order");
+    assert!(
+        found.is_some_and(|(_, why)| why.contains("acknowledged")),
+        "the checks do not see a lost acknowledged order"
+    );
 }
 
 /// The caller goes away, or the process dies, after every possible number of steps of one attempt; another one with
@@ -75,7 +116,9 @@ fn an_attempt_may_stop_after_any_step() {
                     world.start_attempt(world.plan(order));
                     let second = usize::from(!process_dies && !ended);
                     while !world.poll(second) {}
-                    world.rest_and_check().unwrap_or_else(|why| panic!("{mode:?}, order {order}, {steps} steps: {why}"));
+                    world
+                        .rest_and_check()
+                        .unwrap_or_else(|why| panic!("{mode:?}, order {order}, {steps} steps: {why}"));
                     if ended {
                         break;
                     }

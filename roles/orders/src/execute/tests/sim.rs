@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use zizon_table::{
-    Applied, Caps, Change, Cursor, Durability, Feed, Item, Key, Op, Page, ReadError, Seq, ShardId, SkRange, Table, Token,
-    Verdict, WriteError, eval,
+    Applied, Caps, Change, Cursor, Durability, Feed, Item, Key, Op, Page, ReadError, Seq, ShardId, SkRange, Table,
+    Token, Verdict, WriteError, eval,
 };
 
 #[derive(Default)]
@@ -83,6 +83,12 @@ impl SimTable {
         state.feed.truncate(kept);
     }
 
+    /// Position of the newest change that survives a crash.
+    pub fn durable_seq(&self) -> u64 {
+        let state = self.0.lock();
+        state.feed[..state.durable_feed].last().map_or(0, |change| change.seq.0)
+    }
+
     pub fn items(&self) -> Vec<Item> {
         self.0.lock().latest.values().cloned().collect()
     }
@@ -131,7 +137,14 @@ impl Future for Step {
 #[async_trait]
 impl Table for SimTable {
     fn caps(&self) -> Caps {
-        Caps { transact: Some(100), feed: Feed::Total, max_item: 400 * 1024, durable_barrier: true, ttl: false, global: false }
+        Caps {
+            transact: Some(100),
+            feed: Feed::Total,
+            max_item: 400 * 1024,
+            durable_barrier: true,
+            ttl: false,
+            global: false,
+        }
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Item>, ReadError> {

@@ -39,13 +39,15 @@ enum Done {
 
 type Task = Pin<Box<dyn Future<Output = Done>>>;
 
+/// Mode, protocol, and the most operations of a plan: with few, atomic orders over two products go stepwise.
+pub(super) type Kind = (Mode, Protocol, usize);
+
 pub(super) struct World {
     pub table: Arc<SimTable>,
     pub clock: Arc<ManualClock>,
     rng: Arc<SeededRng>,
     executor: Arc<Executor>,
-    mode: Mode,
-    protocol: Protocol,
+    kind: Kind,
     tasks: Vec<Task>,
     settling: bool,
     acknowledged: BTreeMap<OrderId, Digest>,
@@ -70,17 +72,21 @@ pub(super) fn finish<T>(future: impl Future<Output = T>) -> T {
 
 impl World {
     pub fn new(seed: u64, mode: Mode, protocol: Protocol) -> Self {
+        Self::of_kind(seed, (mode, protocol, usize::MAX))
+    }
+
+    pub fn of_kind(seed: u64, kind: Kind) -> Self {
         let table = Arc::new(SimTable::default());
         let clock = Arc::new(ManualClock::at(1_800_000_000_000));
         let rng = Arc::new(SeededRng::new(seed));
-        let executor = executor(&table, &clock, &rng, mode, protocol);
+        let executor = executor(&table, &clock, &rng, kind);
         let keeper = StockKeeper::new(Arc::clone(&table) as Arc<dyn Table>, executor.directory.clone());
         let [a, b] = skus();
         finish(keeper.set(&a, 1 + i64::try_from(rng.below(3)).unwrap())).unwrap();
         finish(keeper.set(&b, 2)).unwrap();
         finish(keeper.shard(&a, 51)).unwrap();
         let (tasks, acknowledged, cancelled) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { table, clock, rng, executor, mode, protocol, tasks, settling: false, acknowledged, cancelled }
+        Self { table, clock, rng, executor, kind, tasks, settling: false, acknowledged, cancelled }
     }
 
     /// The plan of one of a few orders: a key is used again and again with the same meaning.
@@ -98,8 +104,16 @@ impl World {
             }
         }
         let expires = created.plus_millis(RESERVATION_MS);
-        let document =
-            OrderDocument { user, market: Market::Kr, created, expires, guest: true, lines, allocations: vec![], sealed: None };
+        let document = OrderDocument {
+            user,
+            market: Market::Kr,
+            created,
+            expires,
+            guest: true,
+            lines,
+            allocations: vec![],
+            sealed: None,
+        };
         OrderPlan { id, digest: Digest([u8::try_from(order).unwrap(); 32]), document, demand }
     }
 
@@ -169,6 +183,7 @@ impl World {
         let executor = (*self.executor).clone();
         self.tasks.push(Box::pin(async move {
             if let Ok(mut settler) = Settler::resume(executor).await
+                && settler.is_active()
                 && settler.step().await.is_ok()
             {
                 let _ = settler.save().await;
@@ -194,6 +209,18 @@ impl World {
         }
     }
 
+    pub fn acknowledged(&self) -> usize {
+        self.acknowledged.len()
+    }
+
+    pub fn cancelled(&self) -> usize {
+        self.cancelled.len()
+    }
+
+    pub fn voids(&self) -> usize {
+        self.table.items().iter().filter(|item| item.str(crate::keys::STATUS) == Some(crate::keys::VOID)).count()
+    }
+
     pub fn executor_for_tests(&self) -> &Executor {
         &self.executor
     }
@@ -208,7 +235,7 @@ impl World {
         let mut context = Context::from_waker(std::task::Waker::noop());
         let Poll::Ready(done) = self.tasks[task].as_mut().poll(&mut context) else { return false };
         drop(self.tasks.swap_remove(task));
-        self.note(done);
+        self.note(&done);
         true
     }
 
@@ -235,16 +262,16 @@ impl World {
         self.tasks.clear();
         self.settling = false;
         self.table.crash();
-        self.executor = executor(&self.table, &self.clock, &self.rng, self.mode, self.protocol);
+        self.executor = executor(&self.table, &self.clock, &self.rng, self.kind);
     }
 
-    fn note(&mut self, done: Done) {
+    fn note(&mut self, done: &Done) {
         match done {
             Done::Placed(id, Ok(Placed::Created(_) | Placed::Replayed(_))) => {
-                let digest = (0..5).map(|order| self.plan(order)).find(|plan| plan.id == id).unwrap().digest;
-                self.acknowledged.insert(id, digest);
+                let digest = (0..5).map(|order| self.plan(order)).find(|plan| plan.id == *id).unwrap().digest;
+                self.acknowledged.insert(*id, digest);
             }
-            Done::Cancelled(id, true) => self.cancelled.push(id),
+            Done::Cancelled(id, true) => self.cancelled.push(*id),
             Done::Settler => self.settling = false,
             Done::Placed(..) | Done::Cancelled(..) | Done::Other => {}
         }
@@ -268,8 +295,10 @@ impl World {
         let sweeper = Sweeper::new(Arc::clone(&self.executor));
         for _ in 0..4 {
             let mut settler = finish(Settler::resume((*self.executor).clone())).map_err(|e| e.to_string())?;
-            while finish(settler.step()).map_err(|e| e.to_string())? > 0 {}
-            finish(settler.save()).map_err(|e| e.to_string())?;
+            if settler.is_active() {
+                while finish(settler.step()).map_err(|e| e.to_string())? > 0 {}
+                finish(settler.save()).map_err(|e| e.to_string())?;
+            }
             for sku in skus() {
                 finish(sweeper.sweep(&sku)).map_err(|e| e.to_string())?;
             }
@@ -298,11 +327,15 @@ fn executor(
     table: &Arc<SimTable>,
     clock: &Arc<ManualClock>,
     rng: &Arc<SeededRng>,
-    mode: Mode,
-    protocol: Protocol,
+    (mode, protocol, plan_ops): Kind,
 ) -> Arc<Executor> {
     let env = Env { clock: Arc::clone(clock) as Arc<dyn Clock>, rng: rng.clone(), ..Env::real() };
+    let seq = table.durable_seq();
     let table = Arc::clone(table) as Arc<dyn Table>;
     let directory = Directory::new(Arc::clone(&table));
-    Arc::new(Executor { protocol, ..Executor::new(table, directory, mode, &env) })
+    let fresh = Executor::new(Arc::clone(&table), directory, mode, &env);
+    let plan_ops = fresh.plan_ops.min(plan_ops);
+    let executor = Executor { protocol, plan_ops, ..fresh };
+    executor.note_seq(seq);
+    Arc::new(executor)
 }
