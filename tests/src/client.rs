@@ -42,8 +42,9 @@ impl Answer {
     /// When it is none.
     #[must_use]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{} with no JSON ({error}): {}", self.status, String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!("{} with no JSON ({error}): {}", self.status, String::from_utf8_lossy(&self.body))
+        })
     }
 
     /// The problem's code.

@@ -27,8 +27,18 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// What `platform/base` must never mention: it does no I/O and reads no clock.
-const BASE_FORBIDDEN: &[&str] =
-    &["std::fs", "std::net", "std::io", "std::process", "std::env", "std::thread", "SystemTime", "Instant::now", "tokio", "getrandom"];
+const BASE_FORBIDDEN: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::io",
+    "std::process",
+    "std::env",
+    "std::thread",
+    "SystemTime",
+    "Instant::now",
+    "tokio",
+    "getrandom",
+];
 
 /// Words that have no place in a finished source file.
 const FORBIDDEN_EVERYWHERE: &[&str] = &[concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "ignore")];
@@ -46,7 +56,8 @@ pub fn check() -> Result<()> {
 }
 
 fn check_floors(broken: &mut Vec<String>) -> Result<()> {
-    let metadata = shell::output("cargo", &["metadata", "--format-version=1", "--no-deps"]).context("cargo metadata failed")?;
+    let metadata =
+        shell::output("cargo", &["metadata", "--format-version=1", "--no-deps"]).context("cargo metadata failed")?;
     let metadata: Value = serde_json::from_str(&metadata)?;
     let floors: BTreeMap<&str, u8> = FLOORS.iter().copied().collect();
     for package in metadata["packages"].as_array().into_iter().flatten() {

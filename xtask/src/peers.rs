@@ -57,7 +57,8 @@ fn install_vegeta() -> Result<PathBuf> {
     let program = home.join("vegeta");
     if !program.exists() {
         let package = format!("github.com/tsenart/vegeta/v12@{VEGETA_VERSION}");
-        let status = Command::new("go").args(["install", &package]).env("GOBIN", &home).env("CGO_ENABLED", "0").status();
+        let status =
+            Command::new("go").args(["install", &package]).env("GOBIN", &home).env("CGO_ENABLED", "0").status();
         if !status.is_ok_and(|status| status.success()) {
             bail!("go install {package} failed, or go is not installed");
         }

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use zizon_base::{ids::{OrderId, Sku, UserRef}, role::Role};
+use zizon_base::{
+    ids::{OrderId, Sku, UserRef},
+    role::Role,
+};
 
 /// Zero-trust commerce in one binary.
 #[derive(Debug, Parser)]
@@ -24,13 +27,19 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start the whole platform on this machine.
-    #[command(after_help = "Examples:\n  zizon up --demo\n  zizon up --data /srv/zizon --listen 0.0.0.0:8443 --host shop.example.com --config /etc/zizon.toml\n\nCtrl-C or SIGTERM finishes what is in flight and stops within 10 seconds.")]
+    #[command(
+        after_help = "Examples:\n  zizon up --demo\n  zizon up --data /srv/zizon --listen 0.0.0.0:8443 --host shop.example.com --config /etc/zizon.toml\n\nCtrl-C or SIGTERM finishes what is in flight and stops within 10 seconds."
+    )]
     Up(Up),
     /// Run one role, as production does.
-    #[command(after_help = "Examples:\n  zizon run orders --data /srv/zizon --listen 10.0.0.5:7443 --peer catalog=10.0.0.6:7443\n\nThe identity comes from the SPIFFE Workload API at SPIFFE_ENDPOINT_SOCKET.")]
+    #[command(
+        after_help = "Examples:\n  zizon run orders --data /srv/zizon --listen 10.0.0.5:7443 --peer catalog=10.0.0.6:7443\n\nThe identity comes from the SPIFFE Workload API at SPIFFE_ENDPOINT_SOCKET."
+    )]
     Run(Run),
     /// Show how every role is.
-    #[command(after_help = "Examples:\n  zizon status\n  zizon status --json | jq .ready\n\nExit code 1 when something is not ready, 3 when no platform runs.")]
+    #[command(
+        after_help = "Examples:\n  zizon status\n  zizon status --json | jq .ready\n\nExit code 1 when something is not ready, 3 when no platform runs."
+    )]
     Status(Local),
     /// Show and change products.
     #[command(subcommand)]
@@ -45,10 +54,14 @@ pub enum Command {
     #[command(subcommand)]
     Load(Load),
     /// Check that every acknowledged order is there, as acknowledged, once.
-    #[command(after_help = "Examples:\n  zizon load orders --rate 2000 --duration 30s --acks acks.jsonl\n  zizon verify --acks acks.jsonl\n\nExit code 1 and a list when anything is missing or different.")]
+    #[command(
+        after_help = "Examples:\n  zizon load orders --rate 2000 --duration 30s --acks acks.jsonl\n  zizon verify --acks acks.jsonl\n\nExit code 1 and a list when anything is missing or different."
+    )]
     Verify(Verify),
     /// Rebuild state from the journal and compare it with the index.
-    #[command(after_help = "Examples:\n  zizon fsck --data zizon-data\n  zizon fsck --data zizon-data --online\n\nExit code 0 only if journal, index and the stock equation agree.")]
+    #[command(
+        after_help = "Examples:\n  zizon fsck --data zizon-data\n  zizon fsck --data zizon-data --online\n\nExit code 0 only if journal, index and the stock equation agree."
+    )]
     Fsck(Fsck),
     /// Print a completion script for a shell.
     #[command(after_help = "Examples:\n  zizon completions bash > /etc/bash_completion.d/zizon")]
@@ -174,7 +187,9 @@ pub enum Product {
 #[derive(Debug, Subcommand)]
 pub enum Stock {
     /// Show the stock of a SKU, read in one consistent snapshot.
-    #[command(after_help = "Examples:\n  zizon stock show PROD001 --json\n\nAlways: on_hand = available + held + sold.")]
+    #[command(
+        after_help = "Examples:\n  zizon stock show PROD001 --json\n\nAlways: on_hand = available + held + sold."
+    )]
     Show {
         /// The SKU.
         sku: Sku,
@@ -248,7 +263,9 @@ pub enum Order {
 #[derive(Debug, Subcommand)]
 pub enum Load {
     /// Order at a fixed rate, on schedule, without waiting for answers.
-    #[command(after_help = "Examples:\n  zizon load orders --rate 2000 --duration 30s\n  zizon load orders --rate max --connections 64 --duration 10s --json\n  zizon load orders --rate 500 --duration 1m --acks acks.jsonl\n\nLatency counts from the moment a request was due, so a stalled server cannot hide its delay.")]
+    #[command(
+        after_help = "Examples:\n  zizon load orders --rate 2000 --duration 30s\n  zizon load orders --rate max --connections 64 --duration 10s --json\n  zizon load orders --rate 500 --duration 1m --acks acks.jsonl\n\nLatency counts from the moment a request was due, so a stalled server cannot hide its delay."
+    )]
     Orders(LoadOrders),
 }
 

@@ -102,13 +102,13 @@ impl Config {
             return Err(refuse("platform.trust_domain", &error.to_string(), "use a name such as zizon.local"));
         }
         let edge = self.edge.validate().map_err(|error| ("edge", error.key, error.problem, error.remedy));
-        edge.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, &key), &problem, &remedy))?;
+        edge.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, key), &problem, &remedy))?;
         let catalog = self.catalog.validate().map_err(|error| ("catalog", error.key, error.problem, error.remedy));
-        catalog.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, &key), &problem, &remedy))?;
+        catalog.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, key), &problem, remedy))?;
         let orders = self.orders.validate().map_err(|error| ("orders", error.key, error.problem, error.remedy));
-        orders.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, &key), &problem, &remedy))?;
+        orders.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, key), &problem, remedy))?;
         let identity = self.identity.validate().map_err(|error| ("identity", error.key, error.problem, error.remedy));
-        identity.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, &key), &problem, &remedy))?;
+        identity.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, key), &problem, &remedy))?;
         Ok(())
     }
 

@@ -1,6 +1,9 @@
 //! `zizon run ROLE`: the one place that knows all roles, and wires each to its ports.
 
-use std::{net::{SocketAddr, TcpListener}, process::ExitCode};
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -64,12 +67,7 @@ async fn serve(options: cli::Run, config: Config) -> Result<()> {
     }
 }
 
-async fn run_role(
-    setup: RoleSetup,
-    config: Config,
-    public: Option<TcpListener>,
-    hosts: Vec<String>,
-) -> Result<()> {
+async fn run_role(setup: RoleSetup, config: Config, public: Option<TcpListener>, hosts: Vec<String>) -> Result<()> {
     match setup.role {
         Role::Identity => Ok(zizon_identity::run(setup, config.identity).await?),
         Role::Catalog => Ok(zizon_catalog::run(connect(setup).await?, config.catalog).await?),

@@ -67,7 +67,8 @@ macro_rules! merchant_id {
     };
 }
 
-const MERCHANT_ID: &str = "1 to 64 characters of letters, digits, dot, dash and underscore, beginning with a letter or digit";
+const MERCHANT_ID: &str =
+    "1 to 64 characters of letters, digits, dot, dash and underscore, beginning with a letter or digit";
 
 /// Whether `text` matches `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`.
 #[must_use]
@@ -291,11 +292,8 @@ impl fmt::Debug for IdKey {
 /// Weighted sum modulo 31 (a prime below the alphabet's size): finds every single wrong digit and every swap of two
 /// neighbours, except between the two digits whose values are equal modulo 31.
 fn check_digit(digits: &str) -> char {
-    let weighted: usize = digits
-        .bytes()
-        .enumerate()
-        .map(|(at, byte)| (at + 2) * usize::from(base32::digit(byte).unwrap_or(0)))
-        .sum();
+    let weighted: usize =
+        digits.bytes().enumerate().map(|(at, byte)| (at + 2) * usize::from(base32::digit(byte).unwrap_or(0))).sum();
     base32::encode_u64((weighted % 31) as u64, 1).chars().next().unwrap_or('0')
 }
 

@@ -157,6 +157,29 @@ async fn cancelling_twice_gives_the_units_back_once() {
 }
 
 #[tokio::test]
+async fn an_effect_on_its_way_is_no_difference_and_a_wrong_count_is() {
+    let table = Arc::new(MemTable::new());
+    let shop = Shop::on(table.clone(), rules(Mode::Stepwise)).await;
+    let id = shop.place(SEED).await.unwrap().id;
+    let unsettled = audit_items(table.items()).unwrap();
+    assert!(unsettled.ok && unsettled.unsettled == 1, "{unsettled:?}");
+    shop.test.settle().await;
+    cancel(&shop, &id).await;
+    let on_its_way = audit_items(table.items()).unwrap();
+    assert!(on_its_way.ok && on_its_way.unsettled == 1, "{on_its_way:?}");
+    shop.test.settle().await;
+    let settled = audit_items(table.items()).unwrap();
+    assert!(settled.ok && settled.unsettled == 0, "{settled:?}");
+    let mut items = table.items();
+    let shard = items.iter_mut().find(|item| item.int("q") == Some(1_000)).unwrap();
+    shard.set("q", 999);
+    shard.set("r", 1);
+    let wrong = audit_items(items).unwrap();
+    assert!(!wrong.ok, "{wrong:?}");
+    assert!(wrong.differences[0].contains("1 reserved and 0 sold, but the orders add up to 0 and 0"), "{wrong:?}");
+}
+
+#[tokio::test]
 async fn an_order_is_shown_only_to_whoever_has_its_token() {
     let shop = Shop::new().await;
     let answer = shop.place(SEED).await.unwrap();

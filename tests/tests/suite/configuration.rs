@@ -9,7 +9,8 @@ fn refusal(config: &str) -> String {
     let file = home.path().join("zizon.toml");
     fs::write(&file, config).expect("the configuration is written");
     let data = home.path().join("data").display().to_string();
-    let output = zizon(&["up", "--demo", "--listen", "127.0.0.1:0", "--data", &data, "--config", &file.display().to_string()]);
+    let output =
+        zizon(&["up", "--demo", "--listen", "127.0.0.1:0", "--data", &data, "--config", &file.display().to_string()]);
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

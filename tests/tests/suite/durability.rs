@@ -1,8 +1,16 @@
 //! Nothing acknowledged is lost, whatever dies.
 
-use std::{fs, process::{Command, Stdio}, thread, time::Duration};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
-use zizon_tests::{Platform, eventually_within, platform::{binary, kill}};
+use zizon_tests::{
+    Platform, eventually_within,
+    platform::{binary, kill},
+};
 
 const ROLES: [&str; 4] = ["edge", "orders", "catalog", "identity"];
 
@@ -26,7 +34,8 @@ fn twenty_kills_under_load_lose_nothing() {
         thread::sleep(Duration::from_millis(150 + 97 * round as u64 % 700));
         kill(platform.role_pid(role));
         eventually_within(Duration::from_secs(20), &format!("{role} is back after kill {round}"), || {
-            platform.role(role)["restarts"].as_u64() >= Some(round as u64 / 4 + 1) && platform.role(role)["state"] == "ready"
+            platform.role(role)["restarts"].as_u64() >= Some(round as u64 / 4 + 1)
+                && platform.role(role)["state"] == "ready"
         });
     }
     platform.wait_ready();

@@ -48,7 +48,10 @@ fn the_smuggling_set_is_refused() {
         ("a bare LF after the request line", "GET /readyz HTTP/1.1\nHost: a\r\n\r\n"),
         ("a fragment", "GET /readyz#x HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("a bad escape", "GET /read%zz HTTP/1.1\r\nHost: a\r\n\r\n"),
-        ("chunked in HTTP/1.0", "POST /api/v1/orders HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (
+            "chunked in HTTP/1.0",
+            "POST /api/v1/orders HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
         ("another host in the URI", "GET https://b/readyz HTTP/1.1\r\nHost: a\r\n\r\n"),
     ] {
         refused(&client.raw(head.as_bytes()), 400, what);

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zizon_tests::{Platform, eventually_within, platform::{kill, terminate, zizon}};
+use zizon_tests::{
+    Platform, eventually_within,
+    platform::{kill, terminate, zizon},
+};
 
 #[test]
 fn it_says_what_runs_and_that_it_is_ready() {
@@ -130,7 +133,8 @@ fn a_terminated_role_is_started_again() {
     let before = platform.role_pid("catalog");
     terminate(before);
     eventually_within(Duration::from_secs(15), "catalog is back", || {
-        platform.role("catalog")["pid"].as_u64() != Some(u64::from(before)) && platform.role("catalog")["state"] == "ready"
+        platform.role("catalog")["pid"].as_u64() != Some(u64::from(before))
+            && platform.role("catalog")["state"] == "ready"
     });
     assert_eq!(platform.client().get("/api/v1/products/PROD001").status, 200);
 }

@@ -61,7 +61,10 @@ fn an_operator_finds_and_cancels_an_order() {
     let cancelled = platform.json(&["order", "cancel", id]);
     assert_eq!(cancelled["status"], "cancelled");
     let shown = platform.json(&["order", "show", id]);
-    assert_eq!((&shown["facts"][0]["event"], &shown["facts"][0]["actor"]), (&json!("cancelled_by_staff"), &json!("operator")));
+    assert_eq!(
+        (&shown["facts"][0]["event"], &shown["facts"][0]["actor"]),
+        (&json!("cancelled_by_staff"), &json!("operator"))
+    );
     let text = platform.run(&["order", "show", id]);
     assert!(String::from_utf8_lossy(&text.stdout).contains("cancelled"));
 }

@@ -123,7 +123,8 @@ fn what_cannot_be_read_is_refused_with_its_place() {
     let platform = Platform::demo();
     let client = platform.client();
     let long_key = "k".repeat(256);
-    let deep = format!(r#"{{"user_id":"u","items":[],"idempotency_key":"k","x":{}1{}}}"#, "[".repeat(40), "]".repeat(40));
+    let deep =
+        format!(r#"{{"user_id":"u","items":[],"idempotency_key":"k","x":{}1{}}}"#, "[".repeat(40), "]".repeat(40));
     let cases: Vec<(String, u16, &str)> = vec![
         ("{".into(), 400, "malformed-request"),
         ("[]".into(), 400, "malformed-request"),
@@ -136,10 +137,26 @@ fn what_cannot_be_read_is_refused_with_its_place() {
         (with("m3", "user_id", json!("")).to_string(), 400, "malformed-request"),
         (with("m4", "user_id", json!("a b")).to_string(), 400, "malformed-request"),
         (with("m5", "user_id", json!(7)).to_string(), 400, "malformed-request"),
-        (with("m6", "items", json!([{ "product_id": "PROD001", "quantity": 1.5, "price": PRICE }])).to_string(), 400, "malformed-request"),
-        (with("m7", "items", json!([{ "product_id": "PROD001", "quantity": "1", "price": PRICE }])).to_string(), 400, "malformed-request"),
-        (with("m8", "items", json!([{ "product_id": "PROD001", "quantity": 1, "price": 1.0 }])).to_string(), 400, "malformed-request"),
-        (with("m9", "items", json!([{ "product_id": "PROD001", "quantity": 1, "price": "1" }])).to_string(), 400, "malformed-request"),
+        (
+            with("m6", "items", json!([{ "product_id": "PROD001", "quantity": 1.5, "price": PRICE }])).to_string(),
+            400,
+            "malformed-request",
+        ),
+        (
+            with("m7", "items", json!([{ "product_id": "PROD001", "quantity": "1", "price": PRICE }])).to_string(),
+            400,
+            "malformed-request",
+        ),
+        (
+            with("m8", "items", json!([{ "product_id": "PROD001", "quantity": 1, "price": 1.0 }])).to_string(),
+            400,
+            "malformed-request",
+        ),
+        (
+            with("m9", "items", json!([{ "product_id": "PROD001", "quantity": 1, "price": "1" }])).to_string(),
+            400,
+            "malformed-request",
+        ),
         (with("", "idempotency_key", Value::Null).to_string(), 400, "idempotency-key-required"),
         (valid("").to_string(), 400, "idempotency-key-required"),
         (valid(&long_key).to_string(), 400, "idempotency-key-invalid"),
@@ -216,7 +233,9 @@ fn several_lines_are_all_or_nothing() {
     let client = platform.client();
     let other = platform.json(&["product", "ls"])["data"]
         .as_array()
-        .and_then(|all| all.iter().find(|product| product["id"] != "PROD001" && product["prices"]["KR"].is_i64()).cloned())
+        .and_then(|all| {
+            all.iter().find(|product| product["id"] != "PROD001" && product["prices"]["KR"].is_i64()).cloned()
+        })
         .expect("a second product");
     let (id, price) = (other["id"].as_str().expect("an id"), other["prices"]["KR"].as_i64().expect("a price"));
     assert!(platform.run(&["stock", "set", id, "3"]).status.success());
@@ -230,7 +249,11 @@ fn several_lines_are_all_or_nothing() {
         ]),
     );
     let answer = post(&client, &body);
-    assert_eq!((answer.status, answer.code().as_str()), (409, "insufficient-stock"), "quantities are summed per product");
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (409, "insufficient-stock"),
+        "quantities are summed per product"
+    );
     assert_eq!(platform.json(&["stock", "show", "PROD001"])["held"], 0, "no line was reserved");
     assert!(platform.run(&["stock", "set", id, "4"]).status.success());
     let answer = post(&client, &body);
@@ -263,7 +286,11 @@ fn only_the_token_opens_an_order() {
     assert_eq!(read.status, 200);
     assert_eq!(read.json()["items"], order["items"]);
     assert_eq!(read.json()["totals"], order["totals"]);
-    for refused in [client.get(&path), client.get_with_token(&path, "wrong"), client.get_with_token("/api/v1/orders/ord_nope", token)] {
+    for refused in [
+        client.get(&path),
+        client.get_with_token(&path, "wrong"),
+        client.get_with_token("/api/v1/orders/ord_nope", token),
+    ] {
         assert_eq!((refused.status, refused.code().as_str()), (404, "not-found"));
     }
 }
@@ -277,7 +304,9 @@ fn cancelling_twice_returns_the_stock_once() {
     let bearer = format!("Bearer {}", order["access_token"].as_str().expect("a token"));
     let before = platform.json(&["stock", "show", "PROD001"]);
     let cancel = |token: &str| {
-        client.try_send("POST", &format!("/api/v1/orders/{id}/cancel"), &[("Authorization", token)], b"").expect("an answer")
+        client
+            .try_send("POST", &format!("/api/v1/orders/{id}/cancel"), &[("Authorization", token)], b"")
+            .expect("an answer")
     };
     assert_eq!(cancel("Bearer wrong").status, 404);
     for _ in 0..2 {
@@ -288,7 +317,11 @@ fn cancelling_twice_returns_the_stock_once() {
     assert_eq!(after["held"].as_i64(), before["held"].as_i64().map(|held| held - 2));
     assert_eq!(after["on_hand"], before["on_hand"]);
     let replay = post(&client, &valid("cancel-1"));
-    assert_eq!((replay.status, &replay.json()["status"]), (201, &json!("pending_payment")), "a replay is the first answer");
+    assert_eq!(
+        (replay.status, &replay.json()["status"]),
+        (201, &json!("pending_payment")),
+        "a replay is the first answer"
+    );
 }
 
 #[test]

@@ -58,8 +58,7 @@ fn stock_split_over_counters_is_sold_to_the_last_unit() {
     let sharded = platform.json(&["stock", "shard", "PROD001", "--peak", "400"]);
     assert_eq!((&sharded["shards"], &sharded["on_hand"]), (&serde_json::json!(8), &serde_json::json!(20)));
     let client = platform.client();
-    let statuses: Vec<u16> =
-        (0..7).map(|n| client.order(&format!("crumb-{n}"), "PROD001", 3, PRICE).status).collect();
+    let statuses: Vec<u16> = (0..7).map(|n| client.order(&format!("crumb-{n}"), "PROD001", 3, PRICE).status).collect();
     assert_eq!(statuses, [201, 201, 201, 201, 201, 201, 409]);
     assert_eq!(client.order("crumb-last", "PROD001", 2, PRICE).status, 201);
     assert_eq!(platform.json(&["stock", "show", "PROD001"])["available"], 0);

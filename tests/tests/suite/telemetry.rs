@@ -45,8 +45,11 @@ fn the_catalogue_of_metrics_is_what_is_exported() {
     assert_eq!(platform.client().order("catalogue-1", "PROD001", 1, 2_690_000).status, 201);
     let page = include_str!("../../../docs/metrics.md");
     let metrics = scrape(&platform);
-    let exported: Vec<&str> =
-        metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split(' ').next()).collect();
+    let exported: Vec<&str> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     assert!(exported.len() > 20, "{metrics}");
     for name in exported {
         assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/metrics.md");

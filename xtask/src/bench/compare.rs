@@ -22,9 +22,14 @@ pub fn run() -> Result<()> {
             println!("{name}: one run only");
             continue;
         };
-        println!("\n{name}: {} -> {}", before["commit"].as_str().unwrap_or("?"), after["commit"].as_str().unwrap_or("?"));
+        println!(
+            "\n{name}: {} -> {}",
+            before["commit"].as_str().unwrap_or("?"),
+            after["commit"].as_str().unwrap_or("?")
+        );
         for figure in after["figures"].as_array().into_iter().flatten() {
-            let earlier = before["figures"].as_array().into_iter().flatten().find(|other| other["name"] == figure["name"]);
+            let earlier =
+                before["figures"].as_array().into_iter().flatten().find(|other| other["name"] == figure["name"]);
             let (was, is) = (earlier.map_or(f64::NAN, |other| number(other, "median")), number(figure, "median"));
             println!("  {:<28} {was:>12.2} {is:>12.2}  x{:.2}", figure["name"].as_str().unwrap_or_default(), is / was);
         }

@@ -9,7 +9,10 @@ mod platform;
 mod start;
 mod table;
 
-use std::{fs, time::{SystemTime, UNIX_EPOCH}};
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -66,7 +69,8 @@ fn publish(name: &str, settings: &Value, figures: &[Figure]) -> Result<()> {
         .iter()
         .map(|figure| json!({ "name": figure.name, "unit": figure.unit, "median": figure.median(), "runs": figure.runs }))
         .collect();
-    let document = json!({ "bench": name, "at_unix_seconds": at, "commit": commit.trim(), "settings": settings, "figures": rows });
+    let document =
+        json!({ "bench": name, "at_unix_seconds": at, "commit": commit.trim(), "settings": settings, "figures": rows });
     let directory = shell::target().join("bench");
     fs::create_dir_all(&directory)?;
     fs::write(directory.join(format!("{name}.json")), serde_json::to_string_pretty(&document)?)?;

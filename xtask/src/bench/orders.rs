@@ -3,7 +3,11 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Figure, RUNS, number, option, platform::{Platform, cpu_seconds}, publish};
+use super::{
+    Figure, RUNS, number, option,
+    platform::{Platform, cpu_seconds},
+    publish,
+};
 use crate::shell;
 
 /// Options: `--seconds N` per run, `--connections N`, `--keys fresh|fixed`, `--rate N|max`.
@@ -33,7 +37,8 @@ pub fn run(options: &[&str]) -> Result<()> {
         })
         .collect();
     let duration = format!("{seconds}s");
-    let load = ["load", "orders", "--rate", rate, "--connections", connections, "--keys", keys, "--duration", &duration];
+    let load =
+        ["load", "orders", "--rate", rate, "--connections", connections, "--keys", keys, "--duration", &duration];
     // The first run fills caches and grows files; it is not counted.
     platform.json(&["load", "orders", "--rate", rate, "--connections", connections, "--duration", "3s"])?;
     for run in 1..=RUNS {

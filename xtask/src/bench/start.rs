@@ -3,7 +3,11 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Figure, RUNS, platform::{Platform, cpu_seconds, resident_mb}, publish};
+use super::{
+    Figure, RUNS,
+    platform::{Platform, cpu_seconds, resident_mb},
+    publish,
+};
 use crate::shell;
 
 /// Seconds over which idle CPU is taken.

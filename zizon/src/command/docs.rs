@@ -7,7 +7,11 @@ use clap::CommandFactory;
 use schemars::schema_for;
 use serde_json::{Map, Value};
 
-use crate::{cli::{Cli, Document}, config::Config, output, roles};
+use crate::{
+    cli::{Cli, Document},
+    config::Config,
+    output, roles,
+};
 
 /// Writes the document to standard output.
 pub fn run(document: Document) -> Result<ExitCode> {
@@ -36,8 +40,17 @@ fn configuration() -> String {
     out
 }
 
-fn write_section(out: &mut String, name: &str, schema: &Value, defaults: Option<&Value>, definitions: &Map<String, Value>) {
-    out.push_str(&format!("\n## `[{name}]`\n\n{}\n\n| key | type | default | meaning |\n|---|---|---|---|\n", text(schema)));
+fn write_section(
+    out: &mut String,
+    name: &str,
+    schema: &Value,
+    defaults: Option<&Value>,
+    definitions: &Map<String, Value>,
+) {
+    out.push_str(&format!(
+        "\n## `[{name}]`\n\n{}\n\n| key | type | default | meaning |\n|---|---|---|---|\n",
+        text(schema)
+    ));
     let properties = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut nested = Vec::new();
     for (key, property) in &properties {
@@ -48,8 +61,13 @@ fn write_section(out: &mut String, name: &str, schema: &Value, defaults: Option<
             continue;
         }
         let meaning = if text(property).is_empty() { text(&definition) } else { text(property) };
-        let shown = default.filter(|value| !value.is_null()).map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
-        out.push_str(&format!("| `{key}` | {} | {shown} | {} |\n", type_name(&definition, definitions), meaning.replace('|', "\\|")));
+        let shown =
+            default.filter(|value| !value.is_null()).map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
+        out.push_str(&format!(
+            "| `{key}` | {} | {shown} | {} |\n",
+            type_name(&definition, definitions),
+            meaning.replace('|', "\\|")
+        ));
     }
     for (path, definition, default) in nested {
         write_section(out, &path, &definition, default.as_ref(), definitions);
@@ -79,7 +97,9 @@ fn type_name(schema: &Value, definitions: &Map<String, Value>) -> String {
         .or_else(|| schema.get("enum"))
         .and_then(Value::as_array)
         .map(|options| {
-            let name = |option: &Value| option.get("const").or(Some(option)).and_then(Value::as_str).map(|text| format!("`{text}`"));
+            let name = |option: &Value| {
+                option.get("const").or(Some(option)).and_then(Value::as_str).map(|text| format!("`{text}`"))
+            };
             options.iter().filter_map(name).collect()
         })
         .unwrap_or_default();
@@ -100,7 +120,8 @@ fn type_name(schema: &Value, definitions: &Map<String, Value>) -> String {
     match schema.get("type") {
         Some(Value::String(name)) => one(name),
         Some(Value::Array(names)) => {
-            let known: Vec<_> = names.iter().filter_map(Value::as_str).filter(|name| *name != "null").map(one).collect();
+            let known: Vec<_> =
+                names.iter().filter_map(Value::as_str).filter(|name| *name != "null").map(one).collect();
             known.join(" or ")
         }
         _ => "text".to_owned(),
@@ -117,7 +138,8 @@ fn command_line() -> String {
 }
 
 fn write_command(out: &mut String, command: &clap::Command, parent: &str) {
-    let name = if parent.is_empty() { command.get_name().to_owned() } else { format!("{parent} {}", command.get_name()) };
+    let name =
+        if parent.is_empty() { command.get_name().to_owned() } else { format!("{parent} {}", command.get_name()) };
     let help = command.clone().render_long_help().to_string();
     let text: Vec<&str> = help.lines().map(str::trim_end).collect();
     out.push_str(&format!("\n## `{name}`\n\n```\n{}\n```\n", text.join("\n").trim_end()));

@@ -21,7 +21,12 @@ use super::{
     local::{self, block_on},
     operator::{NOTHING, Operator},
 };
-use crate::{cli, exit::{self, Failure}, output::{self, Style}, up::lock};
+use crate::{
+    cli,
+    exit::{self, Failure},
+    output::{self, Style},
+    up::lock,
+};
 
 /// Roles with a table of their own.
 const STORES: [Role; 2] = [Role::Catalog, Role::Orders];
@@ -146,7 +151,7 @@ fn show_progress(role: Role, progress: FsckProgress) {
         FsckStep::Rebuild => "rebuilding the state",
         FsckStep::Compare => "comparing with the index",
     };
-    let percent = if progress.of == 0 { String::new() } else { format!(" {} %", progress.done * 100 / progress.of) };
+    let percent = (progress.done * 100).checked_div(progress.of).map_or_else(String::new, |done| format!(" {done} %"));
     // Progress that cannot be shown is no reason to stop.
     let _ = write!(out, "\r\x1b[2K{role}: {step}{percent}").and_then(|()| out.flush());
 }
@@ -163,7 +168,11 @@ fn print(report: &Value) {
         let role = store["role"].as_str().unwrap_or_default();
         match store["first_difference"].as_str() {
             Some(difference) => {
-                output::line(&format!("{}  {}", output::paint(role, Style::Bold), output::paint(difference, Style::Red)));
+                output::line(&format!(
+                    "{}  {}",
+                    output::paint(role, Style::Bold),
+                    output::paint(difference, Style::Red)
+                ));
             }
             None => output::line(&format!(
                 "{}  {}  {} plans, {} items, journal and index agree",
@@ -188,7 +197,10 @@ fn print_stock(stock: &Value) {
     } else {
         output::paint("the equation does not close", Style::Red)
     };
-    output::line(&format!("stock   {verdict}  {} products, {} orders, {} changes of state", stock["products"], stock["orders"], stock["facts"]));
+    output::line(&format!(
+        "stock   {verdict}  {} products, {} orders, {} changes of state",
+        stock["products"], stock["orders"], stock["facts"]
+    ));
     for difference in stock["differences"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         output::line(&format!("  {difference}"));
     }

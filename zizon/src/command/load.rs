@@ -4,17 +4,24 @@ use std::{
     io::{IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::Result;
 use zizon_load::{Keys, OrdersLoad, Progress};
 
 use super::local::{self, block_on};
-use crate::{cli, exit::{self, Failure}, output};
+use crate::{
+    cli,
+    exit::{self, Failure},
+    output,
+};
 
 /// Runs the generator and prints its report.
-pub fn run(options: cli::LoadOrders) -> Result<ExitCode> {
+pub fn run(options: &cli::LoadOrders) -> Result<ExitCode> {
     let (url, ca_file) = target(options.url.clone(), options.ca.clone(), &options.local.data)?;
     let mut load = OrdersLoad::to(url, ca_file);
     load.rate = options.rate.parse().map_err(|error: String| Failure::usage(format!("--rate: {error}"), ""))?;
@@ -75,7 +82,11 @@ fn progress_line(progress: &Progress) {
     );
     let mut out = std::io::stderr().lock();
     // Progress that cannot be shown is no reason to stop measuring.
-    let _ = if out.is_terminal() { write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush()) } else { writeln!(out, "{line}") };
+    let _ = if out.is_terminal() {
+        write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush())
+    } else {
+        writeln!(out, "{line}")
+    };
 }
 
 fn clear_progress() {

@@ -1,6 +1,9 @@
 //! Finding the platform of a data directory and asking its supervisor.
 
-use std::{path::{Path, PathBuf}, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
 use serde::de::DeserializeOwned;
@@ -9,7 +12,10 @@ use tokio::{
     net::UnixStream,
     time::timeout,
 };
-use zizon_contracts::{paths::Paths, supervisor::{MAX_LINE_BYTES, Request, StatusReport}};
+use zizon_contracts::{
+    paths::Paths,
+    supervisor::{MAX_LINE_BYTES, Request, StatusReport},
+};
 
 use crate::{exit::Failure, up::lock};
 

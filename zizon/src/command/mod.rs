@@ -16,7 +16,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{cli::{Cli, Command, Load}, roles, up};
+use crate::{
+    cli::{Cli, Command, Load},
+    roles, up,
+};
 
 /// Runs what was asked for.
 pub fn dispatch(cli: Cli) -> Result<ExitCode> {
@@ -27,7 +30,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Product(command) => product::run(command),
         Command::Stock(command) => stock::run(command),
         Command::Order(command) => order::run(command),
-        Command::Load(Load::Orders(options)) => load::run(options),
+        Command::Load(Load::Orders(options)) => load::run(&options),
         Command::Verify(options) => verify::run(&options),
         Command::Fsck(options) => fsck::run(&options),
         Command::Completions { shell } => {

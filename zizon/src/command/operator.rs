@@ -32,7 +32,8 @@ impl Operator {
         let report = local::report(&paths).await?;
         let endpoint = format!("unix:{}", paths.workload_socket().display());
         let source = SvidSource::connect(&endpoint, SourceOptions::default()).await.map_err(|error| {
-            let remedy = "zizon status shows whether the identity role runs; run this as the user that started the platform";
+            let remedy =
+                "zizon status shows whether the identity role runs; run this as the user that started the platform";
             Failure::unknown(format!("no identity from the Workload API at {endpoint}: {error}"), remedy)
         })?;
         Ok(Self { source, registry: ConnRegistry::new(RegistryOptions::default()), report })
@@ -47,7 +48,8 @@ impl Operator {
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<T> {
         let entry = self.report.roles.iter().find(|entry| entry.role == role.name());
-        let address = entry.map(|entry| entry.internal_address.clone()).context("the platform does not run this role")?;
+        let address =
+            entry.map(|entry| entry.internal_address.clone()).context("the platform does not run this role")?;
         let (source, registry) = (Arc::clone(&self.source), Arc::clone(&self.registry));
         let upstream = Upstream::new(source, registry, role, &address, UpstreamOptions::default());
         let mut request = UpstreamRequest::new(method, path, Instant::now() + DEADLINE)?;

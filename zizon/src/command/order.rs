@@ -4,11 +4,20 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use http::Method;
-use zizon_base::{money::{Currency, Money}, role::Role};
+use zizon_base::{
+    money::{Currency, Money},
+    role::Role,
+};
 use zizon_contracts::orders::{OperatorOrder, OrderPage};
 
-use super::{local::block_on, operator::{NOTHING, Operator, encode}};
-use crate::{cli::{Local, Order}, output::{self, Style, Table}};
+use super::{
+    local::block_on,
+    operator::{NOTHING, Operator, encode},
+};
+use crate::{
+    cli::{Local, Order},
+    output::{self, Style, Table},
+};
 
 /// Shows or cancels orders.
 pub fn run(command: Order) -> Result<ExitCode> {
@@ -119,7 +128,10 @@ fn show(view: &OperatorOrder, local: &Local) -> Result<()> {
         output::line(&format!("  note: {note}"));
     }
     if let Some(address) = &view.shipping_address {
-        output::line(&format!("  to: {}, {} {}, {}", address.recipient, address.postal_code, address.city, address.country));
+        output::line(&format!(
+            "  to: {}, {} {}, {}",
+            address.recipient, address.postal_code, address.city, address.country
+        ));
     }
     Ok(())
 }

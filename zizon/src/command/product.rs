@@ -7,8 +7,15 @@ use http::Method;
 use zizon_base::{market::Market, money::Money, role::Role};
 use zizon_contracts::catalog::{Product as ProductBody, ProductPage};
 
-use super::{local::block_on, operator::{NOTHING, Operator, encode}};
-use crate::{cli::{Local, Product}, exit::Failure, output::{self, Style, Table}};
+use super::{
+    local::block_on,
+    operator::{NOTHING, Operator, encode},
+};
+use crate::{
+    cli::{Local, Product},
+    exit::Failure,
+    output::{self, Style, Table},
+};
 
 /// Shows or changes products.
 pub fn run(command: Product) -> Result<ExitCode> {
@@ -79,7 +86,12 @@ fn show(product: &ProductBody, local: &Local) -> Result<()> {
     if local.json {
         return output::json(product);
     }
-    output::line(&format!("{}  {}  {}", output::paint(product.id.as_str(), Style::Bold), product.brand, product.category));
+    output::line(&format!(
+        "{}  {}  {}",
+        output::paint(product.id.as_str(), Style::Bold),
+        product.brand,
+        product.category
+    ));
     for (language, name) in &product.name {
         output::line(&format!("  {language}  {name}"));
         if let Some(description) = product.description.get(language) {
@@ -101,8 +113,12 @@ fn read(file: &Path) -> Result<ProductBody> {
         std::io::stdin().take(1024 * 1024).read_to_string(&mut text)?;
         text
     } else {
-        std::fs::read_to_string(file)
-            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display()), "name a JSON file, or - for standard input"))?
+        std::fs::read_to_string(file).map_err(|error| {
+            Failure::usage(
+                format!("cannot read {}: {error}", file.display()),
+                "name a JSON file, or - for standard input",
+            )
+        })?
     };
     serde_json::from_str(&text).map_err(|error| {
         let remedy = "zizon product show PROD001 --json prints a product in the right shape";

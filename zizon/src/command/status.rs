@@ -7,7 +7,11 @@ use serde_json::json;
 use zizon_contracts::supervisor::{RoleState, StatusReport};
 
 use super::local;
-use crate::{cli::Local, exit, output::{self, Style, Table}};
+use crate::{
+    cli::Local,
+    exit,
+    output::{self, Style, Table},
+};
 
 /// Shows how every role is; exit code 1 when something is not ready.
 pub fn run(options: &Local) -> Result<ExitCode> {
@@ -32,7 +36,8 @@ pub fn run(options: &Local) -> Result<ExitCode> {
 }
 
 fn print(report: &StatusReport) {
-    let mut table = Table::new(&["role", "state", "pid", "uptime", "restarts", "svid left", "address", "spiffe id"], &[2, 3, 4, 5]);
+    let mut table =
+        Table::new(&["role", "state", "pid", "uptime", "restarts", "svid left", "address", "spiffe id"], &[2, 3, 4, 5]);
     for role in &report.roles {
         let svid = role.svid_seconds_left.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds} s"));
         table.row(vec![

@@ -7,8 +7,14 @@ use http::Method;
 use zizon_base::role::Role;
 use zizon_contracts::orders::{SetStock, ShardStock, StockView};
 
-use super::{local::block_on, operator::{NOTHING, Operator}};
-use crate::{cli::{Local, Stock}, output::{self, Style, Table}};
+use super::{
+    local::block_on,
+    operator::{NOTHING, Operator},
+};
+use crate::{
+    cli::{Local, Stock},
+    output::{self, Style, Table},
+};
 
 /// Shows or changes stock.
 pub fn run(command: Stock) -> Result<ExitCode> {
@@ -32,7 +38,9 @@ pub fn run(command: Stock) -> Result<ExitCode> {
             let view = block_on(async {
                 let operator = Operator::connect(&local.data).await?;
                 let body = ShardStock { peak_per_second: peak };
-                operator.call(Role::Orders, Method::POST, &format!("/internal/v1/stock/{sku}/shards"), Some(&body)).await
+                operator
+                    .call(Role::Orders, Method::POST, &format!("/internal/v1/stock/{sku}/shards"), Some(&body))
+                    .await
             })?;
             (view, local)
         }

@@ -1,12 +1,18 @@
 //! `zizon verify`.
 
-use std::{io::{IsTerminal, Write}, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use zizon_load::{Verify, VerifyReport};
 
 use super::load::target;
-use crate::{cli, exit, output::{self, Style}};
+use crate::{
+    cli, exit,
+    output::{self, Style},
+};
 
 /// Checks every acknowledged order; exit code 1 and a list when anything is amiss.
 pub fn run(options: &cli::Verify) -> Result<ExitCode> {
@@ -15,7 +21,11 @@ pub fn run(options: &cli::Verify) -> Result<ExitCode> {
     let report = zizon_load::verify(&verify, |progress| {
         let mut out = std::io::stderr().lock();
         // Progress that cannot be shown is no reason to stop checking.
-        let _ = if out.is_terminal() { write!(out, "\r\x1b[2K{progress}").and_then(|()| out.flush()) } else { writeln!(out, "{progress}") };
+        let _ = if out.is_terminal() {
+            write!(out, "\r\x1b[2K{progress}").and_then(|()| out.flush())
+        } else {
+            writeln!(out, "{progress}")
+        };
     })?;
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[2K");

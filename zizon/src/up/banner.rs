@@ -19,7 +19,9 @@ pub fn print_roles(report: &StatusReport, paths: &Paths) {
     }
     output::line(table.render().trim_end());
     output::line("");
-    let row = |name: &str, value: &str| output::line(&format!("{}  {value}", output::paint(&format!("{name:<9}"), Style::Dim)));
+    let row = |name: &str, value: &str| {
+        output::line(&format!("{}  {value}", output::paint(&format!("{name:<9}"), Style::Dim)));
+    };
     row("shop", &report.url);
     row("orders", &format!("{}/api/v1/orders", report.url));
     row("openapi", &format!("{}/openapi.json", report.url));

@@ -12,7 +12,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use zizon_base::role::Role;
-use zizon_contracts::{paths::Paths, supervisor::{RoleState, SOCKET_ENV}};
+use zizon_contracts::{
+    paths::Paths,
+    supervisor::{RoleState, SOCKET_ENV},
+};
 
 use super::{listeners::Listeners, logfile::LogFile, state::State};
 

@@ -50,7 +50,11 @@ fn running(held: &mut File, data: &Path) -> Failure {
     let _ = held.read_to_string(&mut pid);
     Failure::refused(
         format!("a platform is already running on {} as pid {}", data.display(), pid.trim()),
-        format!("use it (zizon status --data {}), stop it (kill {}), or choose another --data", data.display(), pid.trim()),
+        format!(
+            "use it (zizon status --data {}), stop it (kill {}), or choose another --data",
+            data.display(),
+            pid.trim()
+        ),
     )
 }
 
@@ -69,7 +73,10 @@ pub fn holder(file: &Path) -> Option<u32> {
 pub fn data_dir(given: &Path, create: bool) -> Result<PathBuf> {
     if create {
         std::fs::create_dir_all(given).map_err(|error| {
-            Failure::usage(format!("cannot create {}: {error}", given.display()), "choose a directory you may write to with --data")
+            Failure::usage(
+                format!("cannot create {}: {error}", given.display()),
+                "choose a directory you may write to with --data",
+            )
         })?;
     }
     std::fs::canonicalize(given).map_err(|error| {

@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration}
 use futures_util::future::join_all;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::{body::{Bytes, Incoming}, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::UnixListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;

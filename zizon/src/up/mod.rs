@@ -21,7 +21,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::{net::UnixStream, signal::unix::{SignalKind, signal}, task::JoinSet, time::{sleep, timeout}};
+use tokio::{
+    net::UnixStream,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use zizon_base::role::{Role, SUPERVISOR_PATH};
 use zizon_contracts::{paths::Paths, supervisor::StatusReport};
@@ -77,7 +82,8 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
     let watching = stop.child_token();
     let bound = listeners::bind_all(options.listen)?;
     let public = bound.iter().find(|role| role.public.is_some()).context("no public listener")?.address()?;
-    let state = State::new(config.trust_domain()?, banner::url(public, &options.host), paths.ca_file().display().to_string());
+    let state =
+        State::new(config.trust_domain()?, banner::url(public, &options.host), paths.ca_file().display().to_string());
     for role in &bound {
         state.add(role.role, role.address()?.to_string(), role.internal_address()?.to_string());
     }

@@ -176,7 +176,7 @@ fn complaints(entry: &Entry) -> Vec<String> {
         (RoleState::NotReady, Some(said)) => said
             .checks
             .iter()
-            .filter(|check| !check.ok && !(entry.role == Role::Edge && check.name.starts_with("upstream")))
+            .filter(|check| !check.ok && !is_repeated(entry.role, &check.name))
             .map(|check| format!("{}: {}: {}", entry.role, check.name, check.detail))
             .collect(),
         (RoleState::NotReady, None) => vec![format!("{}: does not answer", entry.role)],
@@ -185,6 +185,11 @@ fn complaints(entry: &Entry) -> Vec<String> {
         (RoleState::Draining, _) => vec![format!("{}: draining", entry.role)],
         (RoleState::Stopped, _) => vec![format!("{}: stopped", entry.role)],
     }
+}
+
+/// The edge is not ready when a role behind it is not.
+fn is_repeated(role: Role, check: &str) -> bool {
+    role == Role::Edge && check.parse::<Role>().is_ok()
 }
 
 /// Whether every role runs and has said how it is, ready or not.
