@@ -172,11 +172,11 @@ async fn an_effect_on_its_way_is_no_difference_and_a_wrong_count_is() {
     assert!(settled.ok && settled.unsettled == 0, "{settled:?}");
     let mut items = table.items();
     let shard = items.iter_mut().find(|item| item.int("q") == Some(1_000)).unwrap();
-    shard.set("q", 999);
-    shard.set("r", 1);
+    shard.set("q", 990);
+    shard.set("r", 10);
     let wrong = audit_items(items).unwrap();
     assert!(!wrong.ok, "{wrong:?}");
-    assert!(wrong.differences[0].contains("1 reserved and 0 sold, but the orders add up to 0 and 0"), "{wrong:?}");
+    assert!(wrong.differences[0].contains("10 reserved and 0 sold, but the orders add up to 0 and 0"), "{wrong:?}");
 }
 
 #[tokio::test]
