@@ -9,4 +9,5 @@ mod lifecycle;
 mod operator;
 mod order_api;
 mod races;
+mod storage;
 mod telemetry;
