@@ -101,14 +101,11 @@ impl Config {
         if let Err(error) = self.platform.trust_domain.parse::<TrustDomain>() {
             return Err(refuse("platform.trust_domain", &error.to_string(), "use a name such as zizon.local"));
         }
-        let edge = self.edge.validate().map_err(|error| ("edge", error.key, error.problem, error.remedy));
-        edge.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, key), &problem, &remedy))?;
-        let catalog = self.catalog.validate().map_err(|error| ("catalog", error.key, error.problem, error.remedy));
-        catalog.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, key), &problem, remedy))?;
-        let orders = self.orders.validate().map_err(|error| ("orders", error.key, error.problem, error.remedy));
-        orders.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, key), &problem, remedy))?;
-        let identity = self.identity.validate().map_err(|error| ("identity", error.key, error.problem, error.remedy));
-        identity.map_err(|(section, key, problem, remedy)| refuse(&qualified(section, key), &problem, &remedy))?;
+        let sections =
+            [self.edge.validate(), self.catalog.validate(), self.orders.validate(), self.identity.validate()];
+        for checked in sections {
+            checked.map_err(|error| refuse(&error.path(), &error.problem, &error.remedy))?;
+        }
         Ok(())
     }
 
@@ -118,14 +115,6 @@ impl Config {
     /// Only for a configuration that was not loaded by [`Config::load`].
     pub fn trust_domain(&self) -> Result<TrustDomain> {
         Ok(self.platform.trust_domain.parse()?)
-    }
-}
-
-fn qualified(section: &str, key: &str) -> String {
-    if key.starts_with(section) && key[section.len()..].starts_with('.') {
-        key.to_owned()
-    } else {
-        format!("{section}.{key}")
     }
 }
 

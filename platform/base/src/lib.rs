@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing in this crate opens a file, a socket, a clock or a source of randomness.
 
 pub mod base32;
+pub mod config;
 pub mod ids;
 pub mod json;
 pub mod market;

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zizon_base::config::{ConfigError, within};
 
 /// Configuration of the catalog role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,35 +22,20 @@ impl Default for Config {
     }
 }
 
-/// A value that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("catalog.{key} {problem}; {remedy}")]
-pub struct ConfigError {
-    /// The key within the role's section.
-    pub key: &'static str,
-    /// What is wrong with its value.
-    pub problem: String,
-    /// What to do.
-    pub remedy: &'static str,
-}
-
 impl Config {
     /// Checks the ranges of all values.
     ///
     /// # Errors
     /// The first value out of its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let out = |key, value: u32, remedy| Err(ConfigError { key, problem: format!("is {value}"), remedy });
-        if !(1..=10_000_000).contains(&self.max_products) {
-            return out("max_products", self.max_products, "set it between 1 and 10000000");
-        }
-        if !(1..=1_024).contains(&self.feed_subscribers_max) {
-            return out("feed_subscribers_max", self.feed_subscribers_max.into(), "set it between 1 and 1024");
-        }
-        if !(100..=60_000).contains(&self.feed_slow_reader_ms) {
-            return out("feed_slow_reader_ms", self.feed_slow_reader_ms, "set it between 100 and 60000");
-        }
-        Ok(())
+        within(
+            "catalog",
+            &[
+                ("max_products", self.max_products.into(), 1, 10_000_000),
+                ("feed_subscribers_max", self.feed_subscribers_max.into(), 1, 1_024),
+                ("feed_slow_reader_ms", self.feed_slow_reader_ms.into(), 100, 60_000),
+            ],
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use zizon_service::ServerError;
 use zizon_table::{OpenError, ReadError, WriteError};
 
-use crate::config::ConfigError;
+use zizon_base::config::ConfigError;
 
 /// Why the role did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]

@@ -29,7 +29,7 @@ use zizon_journal::Env;
 use zizon_service::{Check, RoleContext, Server};
 use zizon_table::{EmbeddedTable, EngineOptions, EngineStatus, Table};
 
-pub use config::{Config, ConfigError};
+pub use config::Config;
 pub use error::RunError;
 pub use metrics::register_metrics;
 pub use routes::openapi;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zizon_base::config::{ConfigError, within};
 
 use crate::h1::Limits;
 
@@ -69,18 +70,6 @@ impl Default for Config {
     }
 }
 
-/// A value that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("edge.{key} {problem}; {remedy}")]
-pub struct ConfigError {
-    /// The key within the role's section.
-    pub key: &'static str,
-    /// What is wrong with its value.
-    pub problem: String,
-    /// What to do.
-    pub remedy: String,
-}
-
 impl Config {
     /// Checks the ranges of all values.
     ///
@@ -88,24 +77,19 @@ impl Config {
     /// The first value out of its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let ranges = [
-            ("in_flight_max", self.in_flight_max, 8, 1_000_000),
-            ("connections_max", self.connections_max, 16, 1_000_000),
-            ("connections_per_ip_max", self.connections_per_ip_max, 1, 1_000_000),
-            ("body_bytes_max", self.body_bytes_max, 1024, 4 * 1024 * 1024),
-            ("handshake_time_max_ms", self.handshake_time_max_ms, 100, 60_000),
-            ("head_time_max_ms", self.head_time_max_ms, 100, 60_000),
-            ("body_time_max_ms", self.body_time_max_ms, 100, 600_000),
-            ("idle_time_max_ms", self.idle_time_max_ms, 100, 3_600_000),
-            ("upstream_time_max_ms", self.upstream_time_max_ms, 100, 60_000),
+            ("in_flight_max", self.in_flight_max.into(), 8, 1_000_000),
+            ("connections_max", self.connections_max.into(), 16, 1_000_000),
+            ("connections_per_ip_max", self.connections_per_ip_max.into(), 1, 1_000_000),
+            ("body_bytes_max", self.body_bytes_max.into(), 1024, 4 * 1024 * 1024),
+            ("handshake_time_max_ms", self.handshake_time_max_ms.into(), 100, 60_000),
+            ("head_time_max_ms", self.head_time_max_ms.into(), 100, 60_000),
+            ("body_time_max_ms", self.body_time_max_ms.into(), 100, 600_000),
+            ("idle_time_max_ms", self.idle_time_max_ms.into(), 100, 3_600_000),
+            ("upstream_time_max_ms", self.upstream_time_max_ms.into(), 100, 60_000),
             ("upstream_connections_max", self.upstream_connections_max.into(), 1, 4096),
-            ("hsts_max_age_seconds", self.hsts_max_age_seconds, 0, 63_072_000),
+            ("hsts_max_age_seconds", self.hsts_max_age_seconds.into(), 0, 63_072_000),
         ];
-        for (key, value, least, most) in ranges {
-            if !(least..=most).contains(&value) {
-                let remedy = format!("set it between {least} and {most}");
-                return Err(ConfigError { key, problem: format!("is {value}"), remedy });
-            }
-        }
+        within("edge", &ranges)?;
         if self.tls.certificate_file.is_some() == self.tls.key_file.is_some() {
             return Ok(());
         }
@@ -115,7 +99,7 @@ impl Config {
             ("tls.certificate_file", "tls.key_file")
         };
         let remedy = format!("set it as well, or leave {other} out");
-        Err(ConfigError { key, problem: "is missing".to_owned(), remedy })
+        Err(ConfigError { section: "edge", key, problem: "is missing".to_owned(), remedy })
     }
 
     /// The bounds of HTTP/1.1 connections.

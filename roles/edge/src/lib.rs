@@ -38,7 +38,7 @@ use tokio_rustls::TlsAcceptor;
 use zizon_base::role::Role;
 use zizon_service::{ContextError, RoleContext, Router, Server, ServerError, Upstream, UpstreamOptions};
 
-pub use config::{Config, ConfigError, TlsConfig};
+pub use config::{Config, TlsConfig};
 pub use tls::TlsError;
 
 use crate::answer::Hardening;
@@ -72,7 +72,7 @@ pub struct EdgeOptions {
 pub enum RunError {
     /// A value of the configuration cannot be used.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] zizon_base::config::ConfigError),
     /// There is no usable certificate.
     #[error("the public listener has no certificate")]
     Tls(#[from] TlsError),

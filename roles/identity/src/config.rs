@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zizon_base::config::{ConfigError, within};
 
 /// The issuer of identities on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,32 +44,25 @@ impl Default for Config {
     }
 }
 
-/// A value that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem}; {remedy}")]
-pub struct ConfigError {
-    /// The key within the role's section.
-    pub key: &'static str,
-    /// What is wrong with its value.
-    pub problem: String,
-    /// What to do.
-    pub remedy: String,
-}
-
 impl Config {
     /// Checks every value against its bounds.
     ///
     /// # Errors
     /// The first value that is out of bounds.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        within("svid_life_seconds", self.svid_life_seconds, 10, 86_400)?;
-        within("ca_life_seconds", self.ca_life_seconds, self.ca_life_least(), 10 * 365 * 86_400)?;
-        within("recheck_seconds", self.recheck_seconds, 1, 60)?;
-        within("streams_per_process_max", self.streams_per_process_max.into(), 1, 1024)?;
-        within("streams_max", self.streams_max.into(), 1, 65_536)?;
-        within("opens_per_second_per_uid", self.opens_per_second_per_uid.into(), 1, 100_000)?;
-        within("audit_file_bytes", self.audit_file_bytes, 4096, 1 << 40)?;
-        within("audit_files", self.audit_files.into(), 1, 1000)
+        within(
+            "identity",
+            &[
+                ("svid_life_seconds", self.svid_life_seconds, 10, 86_400),
+                ("ca_life_seconds", self.ca_life_seconds, self.ca_life_least(), 10 * 365 * 86_400),
+                ("recheck_seconds", self.recheck_seconds, 1, 60),
+                ("streams_per_process_max", self.streams_per_process_max.into(), 1, 1024),
+                ("streams_max", self.streams_max.into(), 1, 65_536),
+                ("opens_per_second_per_uid", self.opens_per_second_per_uid.into(), 1, 100_000),
+                ("audit_file_bytes", self.audit_file_bytes, 4096, 1 << 40),
+                ("audit_files", self.audit_files.into(), 1, 1000),
+            ],
+        )
     }
 
     /// Between 1/2 and 5/6 of an authority's life its successor must be known for [`Config::publish_gap_seconds`], and from 5/6 to
@@ -87,13 +81,6 @@ impl Config {
     }
 }
 
-fn within(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError { key, problem: format!("{value} is out of bounds"), remedy: format!("choose {least} to {most}") })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +97,6 @@ mod tests {
         config.ca_life_seconds = 180;
         assert_eq!(config.validate(), Ok(()));
         config.svid_life_seconds = 60;
-        assert_eq!(config.validate().map_err(|error| error.remedy), Err("choose 360 to 315360000".to_owned()));
+        assert_eq!(config.validate().map_err(|error| error.remedy), Err("set it between 360 and 315360000".to_owned()));
     }
 }

@@ -16,7 +16,9 @@ use crate::attest::Attestor;
 use crate::audit::Audit;
 use crate::ca::{Authorities, CaError, CaLives};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use zizon_base::config::ConfigError;
+
+use crate::config::Config;
 use crate::entries::Entries;
 use crate::issuance::{Issuance, IssuanceOptions};
 use crate::limits::{Limits, LogLimit, OpenRate};

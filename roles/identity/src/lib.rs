@@ -48,7 +48,7 @@ use zizon_telemetry::Metrics;
 pub use attest::{AttestError, CallerError, SupervisorError};
 pub use ca::{CaError, CertificateError, StoreError};
 pub use clock::{Clock, TimeSource};
-pub use config::{Config, ConfigError};
+pub use config::Config;
 pub use entries::{Entries, EntriesError, Entry, HINT_BYTES_MAX, Selector, Selectors, UnknownSelector};
 pub use issuer::{Issuer, IssuerError, IssuerHandle, IssuerHealth, IssuerOptions};
 pub use socket::SocketError;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zizon_base::config::{ConfigError, within};
 use zizon_base::ids::Sku;
 
 use crate::execute::Mode;
@@ -61,37 +62,22 @@ impl Default for Config {
     }
 }
 
-/// A value that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("orders.{key} {problem}; {remedy}")]
-pub struct ConfigError {
-    /// The key within the role's section.
-    pub key: &'static str,
-    /// What is wrong with its value.
-    pub problem: String,
-    /// What to do.
-    pub remedy: &'static str,
-}
-
 impl Config {
     /// Checks the ranges of all values.
     ///
     /// # Errors
     /// The first value out of its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let ranges = [
-            ("reservation_ttl_seconds", self.reservation_ttl_seconds, 1..=2_592_000, "set it between 1 and 2592000"),
-            ("price_view_max_age_seconds", self.price_view_max_age_seconds, 2..=3_600, "set it between 2 and 3600"),
-            ("max_units_per_product", self.max_units_per_product, 1..=10_000, "set it between 1 and 10000"),
-            ("expiry_concurrency", u32::from(self.expiry_concurrency), 1..=1_024, "set it between 1 and 1024"),
-            ("check_interval_seconds", self.check_interval_seconds, 1..=3_600, "set it between 1 and 3600"),
-        ];
-        for (key, value, range, remedy) in ranges {
-            if !range.contains(&value) {
-                return Err(ConfigError { key, problem: format!("is {value}"), remedy });
-            }
-        }
-        Ok(())
+        within(
+            "orders",
+            &[
+                ("reservation_ttl_seconds", self.reservation_ttl_seconds.into(), 1, 2_592_000),
+                ("price_view_max_age_seconds", self.price_view_max_age_seconds.into(), 2, 3_600),
+                ("max_units_per_product", self.max_units_per_product.into(), 1, 10_000),
+                ("expiry_concurrency", self.expiry_concurrency.into(), 1, 1_024),
+                ("check_interval_seconds", self.check_interval_seconds.into(), 1, 3_600),
+            ],
+        )
     }
 
     /// The rules of the shop; a demonstration takes guests with any key.

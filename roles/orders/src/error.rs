@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use zizon_service::{ContextError, ServerError};
 use zizon_table::OpenError;
 
-use crate::config::ConfigError;
 use crate::execute::ExecuteError;
 use crate::keyring::KeyringError;
 use crate::prices::store::StoreError;
 use crate::stock::operator::StockError;
+use zizon_base::config::ConfigError;
 
 /// Why the role did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]

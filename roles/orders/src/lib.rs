@@ -41,7 +41,7 @@ use zizon_journal::Env;
 use zizon_service::{Check, RoleContext, Server, Upstream, UpstreamOptions};
 use zizon_table::{EmbeddedTable, EngineOptions, EngineStatus, Table};
 
-pub use config::{Config, ConfigError, ExecutorKind};
+pub use config::{Config, ExecutorKind};
 pub use error::RunError;
 pub use metrics::register_metrics;
 pub use personal::Personal;
