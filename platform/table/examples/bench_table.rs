@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release -p zizon-table --example bench_table -- --seconds 5 --in-flight 256 --skus 1 \
-//!     [--inline-bytes 128] [--reads 100000] [--dir DIR]
+//!     [--inline-bytes 128] [--reads 100000] [--gather-us 0] [--dir DIR]
 //! ```
 //! `--in-flight 0` leaves tasks and threads out: batches of 128 plans, submitted and synced in one loop.
 //!
@@ -27,6 +27,7 @@ struct Args {
     skus: u64,
     inline_bytes: usize,
     reads: u64,
+    gather_us: u64,
     dir: Option<PathBuf>,
 }
 
@@ -44,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn parse(args: impl Iterator<Item = String>) -> Result<Args, String> {
-    let mut parsed = Args { seconds: 5, in_flight: 256, skus: 1, inline_bytes: 128, reads: 0, dir: None };
+    let mut parsed = Args { seconds: 5, in_flight: 256, skus: 1, inline_bytes: 128, reads: 0, gather_us: 0, dir: None };
     let mut args = args;
     while let Some(name) = args.next() {
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -54,6 +55,7 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Args, String> {
             "--in-flight" => parsed.in_flight = usize::try_from(number()?).map_err(|e| e.to_string())?,
             "--skus" => parsed.skus = number()?.max(1),
             "--inline-bytes" => parsed.inline_bytes = usize::try_from(number()?).map_err(|e| e.to_string())?,
+            "--gather-us" => parsed.gather_us = number()?,
             "--reads" => parsed.reads = number()?,
             "--dir" => parsed.dir = Some(PathBuf::from(value)),
             _ => return Err(format!("unknown argument {name}")),
@@ -63,7 +65,8 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Args, String> {
 }
 
 async fn measure(args: &Args, dir: &FilePath) -> Result<String, Box<dyn std::error::Error>> {
-    let options = EngineOptions { inline_bytes: args.inline_bytes, ..EngineOptions::default() };
+    let gather_max = Duration::from_micros(args.gather_us);
+    let options = EngineOptions { inline_bytes: args.inline_bytes, gather_max, ..EngineOptions::default() };
     let table = EmbeddedTable::open(dir, options, Env::real())?;
     for sku in 0..args.skus {
         for shard in 0..3 {

@@ -13,6 +13,9 @@ use crate::index::IndexError;
 /// Pause before background work that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// A sync from this time on is slow enough for a pause to be worth it.
+const SLOW_SYNC_NS: u64 = 1_000_000;
+
 /// The threads of one table.
 pub(super) struct Threads {
     sync: JoinHandle<()>,
@@ -106,20 +109,22 @@ fn sync_loop(engine: &Engine, signal: &Signal) {
     while let Some(mut batch) = engine.wait_for_batch() {
         let outcome = batch.run();
         written += outcome.bytes();
-        let pause = gather(outcome.write_ns().saturating_add(outcome.sync_ns()));
+        let sync_ns = outcome.write_ns().saturating_add(outcome.sync_ns());
         let finished = engine.finish(outcome);
         if finished.sealed || written >= segment_bytes {
             written = 0;
             signal.set(|wanted| wanted.work = true);
         }
-        if let Some(pause) = pause {
+        if let Some(pause) = gather(sync_ns, engine.options.gather_max) {
             std::thread::sleep(pause);
         }
     }
 }
 
-fn gather(sync_ns: u64) -> Option<Duration> {
-    (sync_ns >= 1_000_000).then(|| Duration::from_nanos((sync_ns / 8).min(1_000_000)))
+/// How long to let the callers just answered send again before the next batch is taken.
+fn gather(sync_ns: u64, most: Duration) -> Option<Duration> {
+    let slow = !most.is_zero() && sync_ns >= SLOW_SYNC_NS;
+    slow.then(|| Duration::from_nanos(sync_ns / 8).min(most))
 }
 
 fn maintenance_loop(engine: &Engine, signal: &Signal) {
