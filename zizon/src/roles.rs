@@ -7,10 +7,13 @@ use std::{
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::{
+    fs::Mode,
+    process::{Signal, getppid, set_parent_process_death_signal, umask},
+};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use zizon_base::role::Role;
-use zizon_contracts::supervisor::SOCKET_ENV;
+use zizon_contracts::supervisor::SUPERVISOR_PID_ENV;
 use zizon_mtls::authz::{DEFAULT_POLICY, Policy};
 use zizon_service::{RoleArgs, RoleContext, RoleSetup, terminated};
 use zizon_telemetry::{LogFormat, LogOptions};
@@ -19,7 +22,8 @@ use crate::{cli, command::local, config::Config, exit::Failure};
 
 /// Runs one role until it is told to stop.
 pub fn run(options: cli::Run) -> Result<ExitCode> {
-    die_with_the_supervisor();
+    die_with_the_supervisor()?;
+    umask(Mode::RWXG | Mode::RWXO);
     let config = Config::load(options.config.as_deref())?;
     zizon_telemetry::init_logging(&log_options(&config))?;
     let role = options.role;
@@ -31,10 +35,17 @@ pub fn run(options: cli::Run) -> Result<ExitCode> {
 }
 
 /// A role without its supervisor would hold sockets and files that the next one needs; the journal makes this safe.
-fn die_with_the_supervisor() {
-    if std::env::var_os(SOCKET_ENV).is_some() && set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
-        tracing::warn!("this role will outlive its supervisor");
+fn die_with_the_supervisor() -> Result<()> {
+    let Some(supervisor) = std::env::var(SUPERVISOR_PID_ENV).ok() else { return Ok(()) };
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The supervisor may have died before the kernel was asked to tell.
+    let parent = getppid().map_or(0, |parent| parent.as_raw_nonzero().get());
+    if supervisor != parent.to_string() {
+        return Err(
+            Failure::unknown("the supervisor of this role has ended", "start the platform with zizon up").into()
+        );
     }
+    Ok(())
 }
 
 async fn serve(options: cli::Run, config: Config) -> Result<()> {

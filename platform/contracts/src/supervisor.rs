@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Environment variable that names the supervisor's socket to its children.
 pub const SOCKET_ENV: &str = "ZIZON_SUPERVISOR";
+/// Environment variable that names the supervisor's process to its children, so that an orphan notices.
+pub const SUPERVISOR_PID_ENV: &str = "ZIZON_SUPERVISOR_PID";
 /// The longest line either side sends, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 

@@ -1,6 +1,12 @@
 //! One role's process: started, watched, started again.
 
-use std::{os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use command_fds::{CommandFdExt, FdMapping};
@@ -14,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use zizon_base::role::Role;
 use zizon_contracts::{
     paths::Paths,
-    supervisor::{RoleState, SOCKET_ENV},
+    supervisor::{RoleState, SOCKET_ENV, SUPERVISOR_PID_ENV},
 };
 
 use super::{listeners::Listeners, logfile::LogFile, state::State};
@@ -23,6 +29,8 @@ use super::{listeners::Listeners, logfile::LogFile, state::State};
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// A life this long clears the memory of earlier deaths.
 const HEALTHY_LIFE: Duration = Duration::from_secs(10);
+/// How long the end of a log may take to be copied.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The longest log line that is kept whole.
 const MAX_LOG_LINE: u64 = 64 * 1024;
 
@@ -98,7 +106,7 @@ async fn watch(
         }
     };
     let life = async {
-        tokio::select! {
+        let ended = tokio::select! {
             ended = child.wait() => ended.map(|status| (status, true)),
             () = stop.cancelled() => {
                 state.draining(role);
@@ -107,23 +115,39 @@ async fn watch(
                     Ok(ended) => ended.map(|status| (status, false)),
                     Err(_) => {
                         tracing::warn!(role = role.name(), pid, "killed a role that did not finish in time");
-                        child.kill().await?;
-                        child.wait().await.map(|status| (status, false))
+                        kill_and_wait(&mut child).await.map(|status| (status, false))
                     }
                 }
             }
-        }
+        };
+        // At once, before the rest of the log is copied: the kernel may give the pid to somebody else from here on.
+        let again = ended.as_ref().is_ok_and(|(_, again)| *again) && !stop.is_cancelled();
+        state.ended(role, if again { RoleState::Restarting } else { RoleState::Stopped });
+        (ended, again)
     };
-    let (ended, ()) = tokio::join!(life, copying);
-    let again = ended.as_ref().is_ok_and(|(_, again)| *again) && !stop.is_cancelled();
+    let (ended, again) = with_log(life, copying).await;
     if again {
         let status = ended.map_or_else(|error| error.to_string(), |(status, _)| status.to_string());
         tracing::warn!(role = role.name(), pid, status, "a role ended and is started again");
-        state.ended(role, RoleState::Restarting);
-    } else {
-        state.ended(role, RoleState::Stopped);
     }
     again
+}
+
+async fn kill_and_wait(child: &mut Child) -> std::io::Result<ExitStatus> {
+    child.kill().await?;
+    child.wait().await
+}
+
+/// Runs a life beside the copying of its log, and gives the copying a moment for what is left at the end.
+async fn with_log<T>(life: impl Future<Output = T>, copying: impl Future<Output = ()>) -> T {
+    tokio::pin!(life, copying);
+    let lived = tokio::select! {
+        lived = &mut life => lived,
+        () = &mut copying => return life.await,
+    };
+    // A disk that does not take the log must not hold up the next start.
+    let _ = tokio::time::timeout(LAST_WORDS, copying).await;
+    lived
 }
 
 fn signal(pid: u32, signal: Signal) {
@@ -154,6 +178,7 @@ fn start(recipe: &Recipe) -> Result<Child> {
         .env_remove("NOTIFY_SOCKET")
         .env("SPIFFE_ENDPOINT_SOCKET", format!("unix:{}", recipe.paths.workload_socket().display()))
         .env(SOCKET_ENV, recipe.paths.supervisor_socket())
+        .env(SUPERVISOR_PID_ENV, std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());

@@ -3,13 +3,19 @@
 use std::{
     fs::{File, OpenOptions},
     io::{Read, Seek, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::exit::Failure;
+
+/// How long a lock is waited for: commands that look whether it is held take it for a moment.
+const GLANCES: Duration = Duration::from_millis(200);
 
 /// Held while the supervisor runs.
 #[derive(Debug)]
@@ -25,10 +31,17 @@ impl Lock {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
             .open(file)
             .with_context(|| format!("cannot open {}", file.display()))?;
-        if flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(running(&mut held, data).into());
+        // Others who could open it could hold it, and nobody could start.
+        held.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        let deadline = Instant::now() + GLANCES;
+        while flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if Instant::now() > deadline {
+                return Err(running(&mut held, data).into());
+            }
+            thread::sleep(Duration::from_millis(10));
         }
         held.set_len(0)?;
         held.rewind()?;
@@ -48,13 +61,14 @@ fn running(held: &mut File, data: &Path) -> Failure {
     let mut pid = String::new();
     // Without a readable pid the message still says what is wrong.
     let _ = held.read_to_string(&mut pid);
+    let (data, pid) = (data.display(), pid.trim());
+    if pid.is_empty() {
+        let message = format!("another process holds the lock of {data}");
+        return Failure::refused(message, format!("see which (fuser {data}/up.lock), or choose another --data"));
+    }
     Failure::refused(
-        format!("a platform is already running on {} as pid {}", data.display(), pid.trim()),
-        format!(
-            "use it (zizon status --data {}), stop it (kill {}), or choose another --data",
-            data.display(),
-            pid.trim()
-        ),
+        format!("a platform is already running on {data} as pid {pid}"),
+        format!("use it (zizon status --data {data}), stop it (kill {pid}), or choose another --data"),
     )
 }
 

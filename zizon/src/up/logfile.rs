@@ -38,7 +38,12 @@ impl LogFile {
         if self.bytes > 0 && self.bytes + bytes.len() as u64 > self.max_bytes {
             let mut aside = self.path.clone().into_os_string();
             aside.push(".1");
-            fs::rename(&self.path, aside)?;
+            // It is gone already when an earlier attempt could not open the next one.
+            if let Err(error) = fs::rename(&self.path, aside)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
             *self = Self::with_limit(&self.path, self.max_bytes)?;
         }
         self.file.write_all(bytes)?;

@@ -21,6 +21,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::{fs::Mode, process::umask};
 use tokio::{
     net::UnixStream,
     signal::unix::{SignalKind, signal},
@@ -44,16 +45,18 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 const READY_PATIENCE: Duration = Duration::from_secs(3);
 /// The edge finishes first, then those it calls; together less than 10 s.
 const GRACE: [(Role, Duration); 4] = [
-    (Role::Edge, Duration::from_secs(4)),
-    (Role::Orders, Duration::from_secs(3)),
-    (Role::Catalog, Duration::from_secs(1)),
-    (Role::Identity, Duration::from_secs(1)),
+    (Role::Edge, Duration::from_millis(3500)),
+    (Role::Orders, Duration::from_millis(2500)),
+    (Role::Catalog, Duration::from_millis(700)),
+    (Role::Identity, Duration::from_millis(700)),
 ];
 
 /// Starts the platform and stays until it is told to stop.
 pub fn run(options: cli::Up) -> Result<ExitCode> {
     let config = Config::load(options.config.as_deref())?;
     crate::roles::policy(&config)?;
+    // Whatever is made without a mode of its own is for this user alone.
+    umask(Mode::RWXG | Mode::RWXO);
     let data = lock::data_dir(&options.data, true)?;
     let paths = Paths::new(&data, &command_local::short_base());
     let _lock = lock::Lock::acquire(&paths.lock_file(), &data)?;
@@ -69,6 +72,8 @@ fn prepare(paths: &Paths) -> Result<()> {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         Ok(())
     };
+    // Workloads of other users reach the Workload API through these two; everything else keeps to itself.
+    make(paths.data(), 0o755).with_context(|| format!("cannot prepare {}", paths.data().display()))?;
     make(&paths.keys(), 0o700).with_context(|| format!("cannot prepare {}", paths.keys().display()))?;
     make(paths.run(), 0o755).with_context(|| format!("cannot prepare {}", paths.run().display()))
 }
@@ -126,6 +131,8 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
 }
 
 fn announce(report: &StatusReport, paths: &Paths, began: Instant) {
+    // Everybody may know whom to trust.
+    let _ = std::fs::set_permissions(paths.ca_file(), std::fs::Permissions::from_mode(0o644));
     banner::print_roles(report, paths);
     banner::print_ready(report, began.elapsed());
     let status = if report.ready { "ready".to_owned() } else { report.detail.join("; ") };

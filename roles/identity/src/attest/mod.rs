@@ -51,7 +51,9 @@ impl Attestor {
         }
         let mut selectors = Selectors::from([Selector::UnixUid(caller.uid), Selector::UnixGid(caller.gid)]);
         match answer.role {
-            Some(role) => drop(selectors.insert(Selector::Role(role))),
+            // The platform's own processes run as the uid that started it: another uid has only met the pid.
+            Some(role) if caller.uid == answer.operator_uid => drop(selectors.insert(Selector::Role(role))),
+            Some(_) => {}
             None if caller.uid == answer.operator_uid => drop(selectors.insert(Selector::Operator)),
             None => {}
         }

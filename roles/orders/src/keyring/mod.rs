@@ -253,24 +253,40 @@ impl Keyring {
         let _one = self.0.sync.lock().await;
         let through = {
             let state = self.0.state.lock();
+            if state.poisoned {
+                return Err(KeyringError::Poisoned);
+            }
             if state.synced >= wanted {
                 return Ok(());
             }
             state.written
         };
         let inner = Arc::clone(&self.0);
-        let synced = tokio::task::spawn_blocking(move || inner.file.sync_data()).await;
-        let mut state = self.0.state.lock();
-        if matches!(synced, Ok(Ok(()))) {
-            state.synced = through;
-            return Ok(());
+        // The result is noted where it is known: whoever waits here may be gone by then.
+        let synced = tokio::task::spawn_blocking(move || inner.sync(through)).await;
+        match synced {
+            Ok(true) => Ok(()),
+            _ => Err(KeyringError::Poisoned),
         }
-        // The kernel may have dropped the dirty pages: a later sync that succeeds would prove nothing.
-        state.poisoned = true;
-        Err(KeyringError::Poisoned)
     }
 }
 
+impl Inner {
+    /// Whether everything written up to `through` is on the disk.
+    fn sync(&self, through: u64) -> bool {
+        let synced = self.file.sync_data().is_ok();
+        let mut state = self.state.lock();
+        if synced && !state.poisoned {
+            state.synced = state.synced.max(through);
+            return true;
+        }
+        // The kernel may have dropped the dirty pages: a later sync that succeeds would prove nothing.
+        state.poisoned = true;
+        false
+    }
+}
+
+/// Reads every slot. One that is damaged is wiped: an erasure that was cut short left it so, and it opens nothing.
 fn scan(file: &File) -> io::Result<State> {
     let slots = (file.metadata()?.len() - HEADER as u64) / SLOT as u64;
     let mut state = State::default();
@@ -285,7 +301,11 @@ fn scan(file: &File) -> io::Result<State> {
             }
             // At the end: written and never synced, so nothing was sealed under it. Elsewhere: its user's personal
             // data is lost, and nobody else's.
-            Slot::Damaged => tracing::error!(slot, "a user's key is damaged"),
+            Slot::Damaged => {
+                tracing::error!(slot, "a user's key is damaged and was wiped");
+                file.write_all_at(&Slot::Destroyed.encode(), offset(slot))?;
+                file.sync_data()?;
+            }
         }
         state.next = slot + 1;
     }
