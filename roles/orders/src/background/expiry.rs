@@ -113,6 +113,10 @@ impl Expiry {
                     }
                     // Paid or called off before its time was over.
                     Err(CommandError::Refused(_) | CommandError::NotFound) => {}
+                    // One order that cannot be read must not keep the others' stock for ever.
+                    Err(CommandError::Execute(error @ (ExecuteError::Damaged(_) | ExecuteError::Table(_)))) => {
+                        tracing::error!(order = %id, %error, "an order could not be expired and is passed over");
+                    }
                     Err(CommandError::Execute(error)) => {
                         stop.store(true, Ordering::Relaxed);
                         *failed.lock() = Some(error);

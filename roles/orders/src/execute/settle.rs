@@ -161,6 +161,9 @@ impl Settler {
     /// The table failed.
     pub async fn save(&mut self) -> Result<(), ExecuteError> {
         if self.saved != self.next {
+            // Not while work is being announced: its note must not be written over.
+            let settling = Arc::clone(&self.executor.settling);
+            let _one = settling.entry.lock().await;
             let active = self.is_active();
             self.executor.saw(self.executor.table.write(note(self.next, active), Durability::Durable).await?);
             self.saved = self.next;
@@ -196,6 +199,7 @@ impl Settler {
         match rested {
             Ok(applied) => {
                 self.executor.saw(applied);
+                self.saved = self.next;
                 Ok(true)
             }
             Err(ExecuteError::Overloaded) => {

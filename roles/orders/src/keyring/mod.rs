@@ -86,7 +86,7 @@ struct Inner {
     wrap: LessSafeKey,
     state: Mutex<State>,
     /// One sync at a time; whoever waits for it finds its own write covered by the next one at the latest.
-    sync: tokio::sync::Mutex<()>,
+    sync: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The keys of all users. Clones share it.
@@ -122,8 +122,7 @@ impl Keyring {
         }
         let state = scan(&file).map_err(io)?;
         let wrap = cipher(personal_key.as_slice())?;
-        let inner =
-            Inner { file, path: path.to_owned(), wrap, state: Mutex::new(state), sync: tokio::sync::Mutex::default() };
+        let inner = Inner { file, path: path.to_owned(), wrap, state: Mutex::new(state), sync: Arc::default() };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -250,7 +249,7 @@ impl Keyring {
         if self.0.state.lock().synced >= wanted {
             return Ok(());
         }
-        let _one = self.0.sync.lock().await;
+        let one = Arc::clone(&self.0.sync).lock_owned().await;
         let through = {
             let state = self.0.state.lock();
             if state.poisoned {
@@ -263,7 +262,12 @@ impl Keyring {
         };
         let inner = Arc::clone(&self.0);
         // The result is noted where it is known: whoever waits here may be gone by then.
-        let synced = tokio::task::spawn_blocking(move || inner.sync(through)).await;
+        let synced = tokio::task::spawn_blocking(move || {
+            // The turn ends with the sync, not with the caller: two at once would share one error between them.
+            let _one = one;
+            inner.sync(through)
+        })
+        .await;
         match synced {
             Ok(true) => Ok(()),
             _ => Err(KeyringError::Poisoned),
@@ -286,7 +290,6 @@ impl Inner {
     }
 }
 
-/// Reads every slot. One that is damaged is wiped: an erasure that was cut short left it so, and it opens nothing.
 fn scan(file: &File) -> io::Result<State> {
     let slots = (file.metadata()?.len() - HEADER as u64) / SLOT as u64;
     let mut state = State::default();
@@ -301,11 +304,7 @@ fn scan(file: &File) -> io::Result<State> {
             }
             // At the end: written and never synced, so nothing was sealed under it. Elsewhere: its user's personal
             // data is lost, and nobody else's.
-            Slot::Damaged => {
-                tracing::error!(slot, "a user's key is damaged and was wiped");
-                file.write_all_at(&Slot::Destroyed.encode(), offset(slot))?;
-                file.sync_data()?;
-            }
+            Slot::Damaged => tracing::error!(slot, "a user's key is damaged"),
         }
         state.next = slot + 1;
     }

@@ -81,7 +81,7 @@ impl Directory {
         let item = self.table.get(&keys::directory(sku)).await?;
         let layout = item.as_ref().and_then(Layout::read);
         if let Some(layout) = layout {
-            self.known.write().insert(sku.clone(), layout);
+            self.set(sku, layout);
         }
         Ok(layout)
     }
@@ -100,7 +100,10 @@ impl Directory {
 
     /// Notes what was written.
     pub fn set(&self, sku: &Sku, layout: Layout) {
-        self.known.write().insert(sku.clone(), layout);
+        let mut known = self.known.write();
+        // The number of shards never goes down: whoever read before a change must not hide the new ones.
+        let ever = known.get(sku).map_or(0, |known| known.ever).max(layout.ever);
+        known.insert(sku.clone(), Layout { ever, ..layout });
     }
 
     /// What there is of each product, read at one moment (as far as the table's bounds allow it in one read).
@@ -133,13 +136,23 @@ impl Directory {
     /// # Errors
     /// The table cannot be read.
     pub async fn snapshot(&self, sku: &Sku) -> Result<Option<Snapshot>, ReadError> {
-        let Some(layout) = self.layout(sku).await? else { return Ok(None) };
-        let mut wanted = vec![keys::directory(sku)];
-        wanted.extend((0..layout.ever).map(|number| shard::key(sku, number)));
-        let mut items = self.table.get_many(&wanted).await?;
-        let shards = items.split_off(1);
-        let issued = items.pop().flatten().as_ref().and_then(|item| item.int(ISSUED)).unwrap_or(0);
-        Ok(Some(Snapshot { layout, issued, items: shards }))
+        let mut ever = self.known(sku).map_or(1, |layout| layout.ever);
+        loop {
+            let mut wanted = vec![keys::directory(sku)];
+            wanted.extend((0..ever).map(|number| shard::key(sku, number)));
+            let mut items = self.table.get_many(&wanted).await?;
+            let shards = items.split_off(1);
+            let directory = items.pop().flatten();
+            // What is stored counts, not what is remembered: a change may have landed after its caller went away.
+            let Some(layout) = directory.as_ref().and_then(Layout::read) else { return Ok(None) };
+            if layout.ever != ever {
+                ever = layout.ever;
+                continue;
+            }
+            self.set(sku, layout);
+            let issued = directory.as_ref().and_then(|item| item.int(ISSUED)).unwrap_or(0);
+            return Ok(Some(Snapshot { layout, issued, items: shards }));
+        }
     }
 }
 

@@ -153,6 +153,9 @@ impl StockKeeper {
             ],
             cond: Cond::Exists,
         };
+        // Known before it is written: an order that looks around while the plan lands, or after its caller went away,
+        // sees the new shards. Until then they are absent, which counts as empty.
+        self.directory.set(sku, Layout { active: before.layout.active, ever: layout.ever });
         if changes.len() < limit {
             let mut ops = vec![directory(total)];
             ops.extend(changes.iter().map(|&(number, delta)| shift(sku, number, delta)));
