@@ -15,7 +15,8 @@ pub fn run(all: bool) -> Result<()> {
     docs::run(true)?;
     // Not all at once: a workspace-wide build would give the binary the features that only tests want.
     shell::heading("rooms");
-    let rooms = ["test", "--release", "--workspace", "--exclude", "zizon", "--exclude", "zizon-tests", "--no-fail-fast"];
+    let rooms =
+        ["test", "--release", "--workspace", "--exclude", "zizon", "--exclude", "zizon-tests", "--no-fail-fast"];
     shell::run("cargo", &rooms)?;
     shell::heading("binary");
     shell::run("cargo", &["test", "--release", "--package", "zizon"])?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use listenfd::ListenFd;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use zizon_base::role::Role;
 use zizon_base::spiffe::{SpiffeId, TrustDomain};
@@ -205,6 +206,7 @@ impl RoleSetup {
     /// # Errors
     /// No usable listener, or a policy that does not parse.
     pub fn take(args: RoleArgs) -> Result<Self, ContextError> {
+        raise_descriptor_limit();
         let (listener, second_listener) = take_listeners(args.listen)?;
         let policy = match &args.authz_file {
             Some(file) => {
@@ -304,6 +306,16 @@ pub async fn terminated() -> io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Connections are bounded by the configuration; the usual soft limit of 1,024 descriptors would be a lower bound that
+/// nobody chose.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!(current = limit.current, "the limit of open files could not be raised");
+    }
 }
 
 /// Both at once: taking the descriptors out of the environment is possible only once.

@@ -105,6 +105,12 @@ impl Connections {
         self.evict(&open, usize::MAX, idle_ms)
     }
 
+    /// Closes up to `count` idle connections because the process has run out of descriptors; how many it were.
+    pub fn make_room(&self, count: usize) -> usize {
+        let open = self.open.lock();
+        self.evict(&open, count, 0)
+    }
+
     /// How many were closed to make room since this was asked last.
     pub fn take_evicted(&self) -> u64 {
         self.evicted.swap(0, Ordering::Relaxed)
@@ -209,7 +215,7 @@ impl Drop for Entry {
 }
 
 /// What counts as one client: an IPv4 address, or the /64 network that one IPv6 subscriber has.
-fn client_of(address: IpAddr) -> IpAddr {
+pub(crate) fn client_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let network = u128::from(v6) & !u128::from(u64::MAX);

@@ -19,6 +19,10 @@ use crate::metrics::EdgeMetrics;
 
 /// Pause after the kernel refused to accept (out of descriptors): long enough not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Idle connections closed each time the kernel refuses.
+const EVICTED_AT_ONCE: usize = 64;
+/// Between two log lines about it.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 /// How long an idle connection still answers while the edge drains, so that a request on its way is not lost.
 const DRAIN_IDLE: Duration = Duration::from_millis(500);
 
@@ -67,6 +71,7 @@ impl<H: Handler> PublicListener<H> {
             shutdown: self.shutdown.clone(),
         });
         let mut tasks = JoinSet::new();
+        let mut complained = None;
         loop {
             tokio::select! {
                 biased;
@@ -75,7 +80,12 @@ impl<H: Handler> PublicListener<H> {
                 accepted = self.listener.accept() => match accepted {
                     Ok((tcp, peer)) => admit(&shared, &self.connections, &mut tasks, tcp, peer),
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
+                        // Descriptors are short: whoever is idle makes room for whoever is waiting.
+                        let closed = self.connections.make_room(EVICTED_AT_ONCE);
+                        if complained.is_none_or(|last: Instant| last.elapsed() >= COMPLAINT_PAUSE) {
+                            complained = Some(Instant::now());
+                            tracing::warn!(%error, closed, "cannot accept a connection");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

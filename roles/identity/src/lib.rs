@@ -38,7 +38,6 @@ mod stream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use zizon_base::role::Role;
 use zizon_contracts::supervisor::SOCKET_ENV;
@@ -80,7 +79,6 @@ pub enum RunError {
 pub async fn run(setup: RoleSetup, config: Config) -> Result<(), RunError> {
     let socket = endpoint().ok_or(RunError::NoEndpoint)?;
     let supervisor = std::env::var_os(SOCKET_ENV).map(PathBuf::from).ok_or(RunError::NoSupervisor)?;
-    raise_descriptor_limit();
     // The issuer outlives the drain of the listener: whoever asks during it still needs an identity.
     let issuer_shutdown = CancellationToken::new();
     let mut issuer = Issuer::start(IssuerOptions {
@@ -128,13 +126,4 @@ fn endpoint() -> Option<PathBuf> {
     let endpoint = std::env::var(ENDPOINT_VARIABLE).ok()?;
     let path = endpoint.strip_prefix("unix://").or_else(|| endpoint.strip_prefix("unix:"))?;
     path.starts_with('/').then(|| PathBuf::from(path))
-}
-
-/// Every connection takes two descriptors, its socket and its pidfd; the usual soft limit of 1,024 would be the real bound.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if setrlimit(Resource::Nofile, raised).is_err() {
-        tracing::warn!(current = limit.current, "the limit of open files could not be raised");
-    }
 }

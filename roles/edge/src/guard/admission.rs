@@ -1,13 +1,25 @@
 //! Admission control: a bounded number of requests in work, what is beyond it refused at once and retryably.
+//!
+//! A place for work is taken when the whole request is there, so that clients who send slowly hold no place that others
+//! could use. Bodies under way have bounds of their own, together (memory) and per client address (fairness).
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use zizon_base::problem::{Code, Problem};
 
 use super::{Guard, Permit, Verdict};
+use crate::connections::client_of;
 use crate::routes::{Place, Priority};
 use crate::view::RequestView;
+
+/// Bodies being read at a time: 4,096 of 64 KiB are 256 MiB at the worst.
+const READING_MAX: usize = 4096;
+/// Bodies being read at a time from one client address (IPv6: one /64).
+const READING_PER_CLIENT_MAX: u32 = 512;
 
 /// Lets `in_flight_max` requests in. The last eighth is kept for orders, so that browsing does not crowd out buying;
 /// health is never refused, because a supervisor that cannot ask would make overload worse by restarting.
@@ -15,19 +27,42 @@ use crate::view::RequestView;
 pub struct Admission {
     in_flight: Arc<AtomicUsize>,
     in_flight_max: usize,
+    reading: Arc<AtomicUsize>,
+    reading_by_client: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
 
 impl Admission {
     /// An empty house.
     #[must_use]
     pub fn new(in_flight_max: usize) -> Self {
-        Self { in_flight: Arc::default(), in_flight_max }
+        Self { in_flight: Arc::default(), in_flight_max, reading: Arc::default(), reading_by_client: Arc::default() }
     }
 
     /// The number in work, shared with metrics.
     #[must_use]
     pub fn in_flight(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.in_flight)
+    }
+
+    /// Places a request may count with; none are needed for health.
+    fn bound(&self, request: &RequestView<'_>) -> Option<usize> {
+        match Place::of_path(request.path).priority() {
+            Priority::Health => None,
+            Priority::Checkout => Some(self.in_flight_max),
+            Priority::Browse => Some(self.in_flight_max - self.in_flight_max / 8),
+        }
+    }
+
+    fn read_body(&self, client: IpAddr) -> Verdict {
+        let Some(permit) = Permit::take(&self.reading, READING_MAX) else { return overloaded() };
+        let mut clients = self.reading_by_client.lock();
+        let taken = clients.entry(client).or_default();
+        if *taken >= READING_PER_CLIENT_MAX {
+            return overloaded();
+        }
+        *taken += 1;
+        let clients = Arc::clone(&self.reading_by_client);
+        Verdict::Hold(permit.of_client(ClientPlace { clients, client }))
     }
 }
 
@@ -37,14 +72,82 @@ impl Guard for Admission {
     }
 
     fn inspect(&self, request: &RequestView<'_>) -> Verdict {
-        let bound = match Place::of_path(request.path).priority() {
-            Priority::Health => return Verdict::Pass,
-            Priority::Checkout => self.in_flight_max,
-            Priority::Browse => self.in_flight_max - self.in_flight_max / 8,
-        };
-        match Permit::take(&self.in_flight, bound) {
-            Some(permit) => Verdict::Hold(permit),
-            None => Verdict::Refuse(Problem::new(Code::Overloaded).retry_after(1)),
+        let Some(bound) = self.bound(request) else { return Verdict::Pass };
+        if self.in_flight.load(Ordering::Relaxed) >= bound {
+            return overloaded();
         }
+        if request.body_len == Some(0) { Verdict::Pass } else { self.read_body(client_of(request.peer.ip())) }
+    }
+
+    fn inspect_body(&self, request: &RequestView<'_>, _body: &[u8]) -> Verdict {
+        let Some(bound) = self.bound(request) else { return Verdict::Pass };
+        Permit::take(&self.in_flight, bound).map_or_else(overloaded, Verdict::Hold)
+    }
+}
+
+fn overloaded() -> Verdict {
+    Verdict::Refuse(Problem::new(Code::Overloaded).retry_after(1))
+}
+
+/// One body being read from a client; counted back when it is dropped, and forgotten with its last one.
+#[derive(Debug)]
+pub struct ClientPlace {
+    clients: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    client: IpAddr,
+}
+
+impl Drop for ClientPlace {
+    fn drop(&mut self) {
+        let mut clients = self.clients.lock();
+        if let Some(taken) = clients.get_mut(&self.client) {
+            *taken -= 1;
+            if *taken == 0 {
+                clients.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::Protocol;
+
+    fn order(peer: &str, body_len: Option<u64>) -> RequestView<'static> {
+        let mut view = RequestView::of_head(&EMPTY_HEAD, b"", peer.parse().unwrap());
+        view.method = "POST";
+        view.path = "/api/v1/orders";
+        view.protocol = Protocol::Http1;
+        view.body_len = body_len;
+        view
+    }
+
+    static EMPTY_HEAD: std::sync::LazyLock<crate::h1::Head> = std::sync::LazyLock::new(crate::h1::Head::default);
+
+    #[test]
+    fn bodies_that_trickle_in_hold_no_place_for_work() {
+        let admission = Admission::new(8);
+        let slow: Vec<_> = (0..512).map(|_| admission.inspect(&order("192.0.2.1:1", Some(100)))).collect();
+        assert!(slow.iter().all(|verdict| matches!(verdict, Verdict::Hold(_))));
+        assert!(
+            matches!(admission.inspect(&order("192.0.2.1:2", None)), Verdict::Refuse(_)),
+            "one address has its bound"
+        );
+        let honest = order("198.51.100.7:1", Some(100));
+        assert!(matches!(admission.inspect(&honest), Verdict::Hold(_)));
+        assert!(matches!(admission.inspect_body(&honest, b""), Verdict::Hold(_)));
+        drop(slow);
+        assert!(matches!(admission.inspect(&order("192.0.2.1:3", Some(1))), Verdict::Hold(_)));
+        assert!(admission.reading_by_client.lock().is_empty(), "nobody is remembered without a body under way");
+    }
+
+    #[test]
+    fn work_is_bounded_and_refused_early() {
+        let admission = Admission::new(8);
+        let request = order("192.0.2.1:1", Some(0));
+        let held: Vec<_> = (0..8).map(|_| admission.inspect_body(&request, b"")).collect();
+        assert!(held.iter().all(|verdict| matches!(verdict, Verdict::Hold(_))));
+        assert!(matches!(admission.inspect_body(&request, b""), Verdict::Refuse(_)));
+        assert!(matches!(admission.inspect(&order("192.0.2.1:1", Some(9))), Verdict::Refuse(_)));
     }
 }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zizon_base::problem::Problem;
 
+use admission::ClientPlace;
+
 pub use admission::Admission;
 
 use crate::view::RequestView;
@@ -20,7 +22,7 @@ use crate::view::RequestView;
 pub enum Verdict {
     /// Goes on.
     Pass,
-    /// Goes on and holds this until it is answered.
+    /// Goes on and holds this: from the head until the body is there, from the whole request until it is answered.
     Hold(Permit),
     /// Is answered here.
     Refuse(Problem),
@@ -42,7 +44,10 @@ pub trait Guard: Send + Sync + 'static {
 
 /// One place of a bounded number; given back when it is dropped.
 #[derive(Debug)]
-pub struct Permit(Arc<AtomicUsize>);
+pub struct Permit {
+    taken: Arc<AtomicUsize>,
+    _of_client: Option<ClientPlace>,
+}
 
 impl Permit {
     /// Takes one of `bound` places.
@@ -50,14 +55,20 @@ impl Permit {
     pub fn take(taken: &Arc<AtomicUsize>, bound: usize) -> Option<Self> {
         let before = taken.fetch_add(1, Ordering::Relaxed);
         // Made first, so that a refused place is given back by its drop.
-        let permit = Self(Arc::clone(taken));
+        let permit = Self { taken: Arc::clone(taken), _of_client: None };
         (before < bound).then_some(permit)
+    }
+
+    /// The same place, counted for a client as well.
+    fn of_client(mut self, place: ClientPlace) -> Self {
+        self._of_client = Some(place);
+        self
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -112,6 +123,8 @@ impl Chain {
     /// # Errors
     /// The first refusal.
     pub fn inspect_body(&self, request: &RequestView<'_>, body: &[u8], held: &mut Held) -> Result<(), Refusal> {
+        // What was held while the body came is free for the next one.
+        *held = Held::default();
         self.ask(held, |guard| guard.inspect_body(request, body))
     }
 
