@@ -131,10 +131,11 @@ async fn bundles_are_keyed_by_the_trust_domain_and_equal_those_beside_svids() {
 #[tokio::test]
 async fn a_process_that_loses_its_role_is_told_on_its_open_stream() {
     let platform = Platform::start(short_lived());
-    platform.known().lock().unwrap().operator_uid = 4_000_000;
     platform.says(me(), Some("catalog"));
     let mut stream = Box::pin(platform.client().await.stream_x509_contexts().await.unwrap());
     next(&mut stream).await;
+    // Nor is it the operator then.
+    platform.known().lock().unwrap().operator_uid = 4_000_000;
     platform.says(me(), None);
     let end = timeout(PATIENCE, stream.next()).await.unwrap().unwrap().unwrap_err();
     assert!(matches!(end, WorkloadApiError::NoIdentityIssued | WorkloadApiError::PermissionDenied(_)), "{end:?}");
