@@ -46,6 +46,7 @@ pub struct Builder {
     config: String,
     data: Option<PathBuf>,
     expect_ready: bool,
+    arguments: Vec<String>,
 }
 
 impl Builder {
@@ -67,6 +68,13 @@ impl Builder {
     #[must_use]
     pub fn data(mut self, data: &Path) -> Self {
         self.data = Some(data.to_owned());
+        self
+    }
+
+    /// With another argument of `zizon up`.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
         self
     }
 
@@ -95,6 +103,7 @@ impl Builder {
             fs::write(&file, &self.config).expect("the configuration is written");
             arguments.extend(["--config".to_owned(), file.display().to_string()]);
         }
+        arguments.extend(self.arguments);
         let mut platform = Platform::spawn(home, data, &arguments);
         platform.wait_for_start(self.expect_ready);
         platform
@@ -121,7 +130,7 @@ impl Platform {
     /// How to start one otherwise.
     #[must_use]
     pub const fn builder() -> Builder {
-        Builder { demo: true, config: String::new(), data: None, expect_ready: true }
+        Builder { demo: true, config: String::new(), data: None, expect_ready: true, arguments: Vec::new() }
     }
 
     fn spawn(home: TempDir, data: PathBuf, arguments: &[String]) -> Self {

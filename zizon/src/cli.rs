@@ -1,6 +1,9 @@
 //! The command line. Names are a contract: scripts use them.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use zizon_base::{
@@ -42,16 +45,28 @@ pub enum Command {
     )]
     Status(Local),
     /// Show and change products.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  zizon product ls\n  zizon product show PROD001 --json > p.json\n  zizon product put p.json"
+    )]
     Product(Product),
     /// Show and change stock.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  zizon stock show PROD001\n  zizon stock set PROD001 500\n  zizon stock shard PROD001 --peak 12500"
+    )]
     Stock(Stock),
     /// Show and cancel orders.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  zizon order ls --user user_42\n  zizon order show ID\n  zizon order cancel ID"
+    )]
     Order(Order),
     /// Generate load.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  zizon load orders --rate 2000 --duration 30s\n  zizon load orders --rate max --keys fixed"
+    )]
     Load(Load),
     /// Check that every acknowledged order is there, as acknowledged, once.
     #[command(
@@ -111,8 +126,8 @@ pub struct Up {
     /// Where the public listener is.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
     pub listen: SocketAddr,
-    /// A name the public certificate is for; may be repeated.
-    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    /// A name or address the public certificate is for, besides localhost; may be repeated.
+    #[arg(long, value_name = "NAME", default_value = "localhost", value_parser = parse_host)]
     pub host: Vec<String>,
     /// Configuration file (docs/configuration.md).
     #[arg(long, value_name = "FILE")]
@@ -140,8 +155,8 @@ pub struct Run {
     /// Where another role is; may be repeated.
     #[arg(long, value_name = "ROLE=ADDR:PORT", value_parser = parse_peer)]
     pub peer: Vec<(Role, String)>,
-    /// A name the public certificate is for; may be repeated.
-    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    /// A name or address the public certificate is for, besides localhost; may be repeated.
+    #[arg(long, value_name = "NAME", default_value = "localhost", value_parser = parse_host)]
     pub host: Vec<String>,
     /// Seed a demo shop and let guests order.
     #[arg(long)]
@@ -150,6 +165,19 @@ pub struct Run {
 
 fn parse_role(text: &str) -> Result<Role, String> {
     text.parse::<Role>().map_err(|error| error.to_string())
+}
+
+/// A host name as certificates hold it (RFC 1123, 2.1: labels of letters, digits and hyphens), or an IP address.
+fn parse_host(text: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        let inner = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (1..=63).contains(&label.len()) && inner && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if text.parse::<IpAddr>().is_ok() || (name.len() <= 253 && name.split('.').all(label)) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err("write a host name (shop.example.com; an international one as xn--...) or an IP address".to_owned())
 }
 
 fn parse_peer(text: &str) -> Result<(Role, String), String> {
@@ -227,7 +255,7 @@ pub enum Stock {
 #[derive(Debug, Subcommand)]
 pub enum Order {
     /// Show one order.
-    #[command(after_help = "Examples:\n  zizon order show ord_7f3k…")]
+    #[command(after_help = "Examples:\n  zizon order ls --json | jq -r '.data[0].id' | xargs zizon order show")]
     Show {
         /// The order.
         id: OrderId,
@@ -249,7 +277,7 @@ pub enum Order {
         local: Local,
     },
     /// Cancel an order and return its stock.
-    #[command(after_help = "Examples:\n  zizon order cancel ord_7f3k…")]
+    #[command(after_help = "Examples:\n  zizon order ls --user user_42   # shows the ids\n  zizon order cancel ID")]
     Cancel {
         /// The order.
         id: OrderId,
@@ -363,6 +391,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        for good in
+            ["localhost", "shop.example.com", "SHOP.example", "xn--9d0bm53a.kr", "10.0.0.1", "::1", "*.example.com"]
+        {
+            assert_eq!(parse_host(good), Ok(good.to_ascii_lowercase()));
+        }
+        let long = "a".repeat(64);
+        for bad in ["", "bad host!", "-a.example", "a..b", "a_b", "화장품.kr", "https://shop", "shop:8443", &long] {
+            assert!(parse_host(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -86,7 +86,8 @@ impl Config {
     fn parse(text: &str, name: &str) -> Result<Self> {
         let config: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_at(text, span.start));
-            let message = format!("{name}, line {line}: {}", error.message().trim().replace('\n', "; "));
+            let key = key_at(text, line).map_or_else(String::new, |key| format!("{key}: "));
+            let message = format!("{name}, line {line}: {key}{}", plain(&error.message().trim().replace('\n', "; ")));
             Failure::usage(message, "docs/configuration.md lists every key with its unit and default")
         })?;
         config.validate(text, name)?;
@@ -122,14 +123,44 @@ fn line_at(text: &str, offset: usize) -> usize {
     text.as_bytes()[..offset.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
 }
 
+/// The dotted key that is set on `line`, as far as plain TOML layout shows it.
+fn key_at(text: &str, line: usize) -> Option<String> {
+    let mut section = None;
+    for before in text.lines().take(line.saturating_sub(1)) {
+        section = section_of(before).or(section);
+    }
+    let (key, _) = text.lines().nth(line.checked_sub(1)?)?.split_once('=')?;
+    let key = key.trim().trim_matches('"');
+    let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    plain.then(|| section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}")))
+}
+
+fn section_of(line: &str) -> Option<&str> {
+    line.trim().strip_prefix('[').and_then(|rest| rest.split(']').next()).map(str::trim)
+}
+
+/// The reader's own words for types, in those of people who write TOML.
+fn plain(message: &str) -> String {
+    let mut message = message.to_owned();
+    for unsigned in ["u8", "u16", "u32", "u64", "usize"] {
+        message = message.replace(&format!("expected {unsigned}"), "expected a whole number, 0 or more");
+    }
+    for (theirs, ours) in
+        [("floating point", "decimal number"), ("unknown variant", "unknown value"), ("unknown field", "unknown key")]
+    {
+        message = message.replace(theirs, ours);
+    }
+    message
+}
+
 /// The line on which `section.key` is set, as far as plain TOML layout shows it.
 fn find_key(text: &str, dotted: &str) -> Option<usize> {
     let (section, key) = dotted.rsplit_once('.')?;
     let mut current = "";
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
-            current = name.trim();
+        if let Some(name) = section_of(line) {
+            current = name;
         } else if let Some((name, _)) = line.split_once('=') {
             let name = name.trim();
             if (current == section && name == key) || (current.is_empty() && name == dotted) {
@@ -151,13 +182,23 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let message = refusal("[platform]\ntrust_domian = \"a\"\n");
-        assert!(message.starts_with("zizon.toml, line 2: unknown field `trust_domian`"), "{message}");
+        assert!(
+            message.starts_with("zizon.toml, line 2: platform.trust_domian: unknown key `trust_domian`"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_value_of_the_wrong_type_is_named_with_its_line() {
         let message = refusal("\n[platform]\nlog_level = 3\n");
-        assert!(message.starts_with("zizon.toml, line 3:"), "{message}");
+        assert!(message.starts_with("zizon.toml, line 3: platform.log_level: "), "{message}");
+        let message = refusal("[orders]\nguest_checkout = \"yes\"\n");
+        assert!(message.starts_with("zizon.toml, line 2: orders.guest_checkout: "), "{message}");
+        let message = refusal("[edge]\nconnections_max = -1\n");
+        assert!(
+            message.contains("edge.connections_max: ") && message.ends_with("a whole number, 0 or more"),
+            "{message}"
+        );
     }
 
     #[test]

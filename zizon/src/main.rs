@@ -18,13 +18,24 @@ fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if wants_json && error.use_stderr() => {
-            let message = error.kind().to_string();
-            let usage = exit::Failure::usage(message, "the same command with --help instead of --json explains itself");
+            let usage = exit::Failure::usage(
+                usage_problem(&error),
+                "the same command with --help instead of --json explains itself",
+            );
             return fail(&usage.into(), true);
         }
         Err(error) => error.exit(),
     };
     command::dispatch(cli).unwrap_or_else(|error| fail(&error, wants_json))
+}
+
+/// What is wrong with the command line, in one line: which argument, and what it may be.
+fn usage_problem(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines =
+        text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 /// Says what went wrong: for people on standard error, and for scripts as the one JSON document they expect.

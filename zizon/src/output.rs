@@ -43,6 +43,18 @@ pub fn paint(text: &str, style: Style) -> String {
     if colour() { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
 }
 
+/// `text` in `style` where standard error takes colour.
+pub fn paint_error(text: &str, style: Style) -> String {
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if colour { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
+}
+
+/// Prints one line to standard error.
+pub fn error_line(text: &str) {
+    // Nothing can be done when standard error is closed.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Prints one line to standard output; a closed pipe ends the output, not the program.
 pub fn line(text: &str) {
     let mut out = io::stdout().lock();
@@ -58,14 +70,11 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints what went wrong and what to do to standard error.
 pub fn print_error(error: &anyhow::Error) {
-    let bold = if io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    let mut out = io::stderr().lock();
-    // Nothing can be done when standard error is closed.
-    let _ = writeln!(out, "{}error:{} {error:#}", bold.0, bold.1);
+    error_line(&format!("{} {error:#}", paint_error("error:", Style::Red)));
     if let Some(failure) = error.downcast_ref::<Failure>()
         && !failure.remedy.is_empty()
     {
-        let _ = writeln!(out, "  help: {}", failure.remedy);
+        error_line(&format!("  help: {}", failure.remedy));
     }
 }
 

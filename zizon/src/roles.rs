@@ -16,9 +16,10 @@ use zizon_base::role::Role;
 use zizon_contracts::supervisor::SUPERVISOR_PID_ENV;
 use zizon_mtls::authz::{DEFAULT_POLICY, Policy};
 use zizon_service::{RoleArgs, RoleContext, RoleSetup, terminated};
+use zizon_table::OpenError;
 use zizon_telemetry::{LogFormat, LogOptions};
 
-use crate::{cli, command::local, config::Config, exit::Failure};
+use crate::{cli, command::local, config::Config, exit::Failure, up};
 
 /// Runs one role until it is told to stop.
 pub fn run(options: cli::Run) -> Result<ExitCode> {
@@ -29,9 +30,16 @@ pub fn run(options: cli::Run) -> Result<ExitCode> {
     let role = options.role;
     let result = local::block_on(serve(options, config));
     if let Err(error) = &result {
-        tracing::error!(role = role.name(), error = %format!("{error:#}"), "the role has failed");
+        let remedy = remedy(error);
+        tracing::error!(role = role.name(), error = %format!("{error:#}"), remedy, "{}", up::FAILED);
     }
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// What to do about an error that ends a role, where that is known.
+fn remedy(error: &anyhow::Error) -> &str {
+    let storage = || error.chain().find_map(|cause| cause.downcast_ref::<OpenError>()).map(OpenError::remedy);
+    error.downcast_ref::<Failure>().map(|failure| failure.remedy.as_str()).or_else(storage).unwrap_or_default()
 }
 
 /// A role without its supervisor would hold sockets and files that the next one needs; the journal makes this safe.

@@ -13,18 +13,25 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Places under `data`. Sockets go to `data/run` when their paths fit into a socket address, otherwise to
+    /// Places under `data`. Sockets go to `data/run` when every client can be given their paths, otherwise to
     /// `short_base/zizon-<digest of data>`.
     #[must_use]
     pub fn new(data: &Path, short_base: &Path) -> Self {
-        let near = data.join("run");
-        let longest = near.join("supervisor.sock");
-        let run = if longest.as_os_str().len() <= MAX_SOCKET_PATH {
-            near
-        } else {
-            short_base.join(format!("zizon-{:016x}", digest(data)))
-        };
+        let near = Self::near(data);
+        let run = if takes_sockets(&near) { near } else { short_base.join(format!("zizon-{:016x}", digest(data))) };
         Self { data: data.to_owned(), run }
+    }
+
+    /// Places under `data`, with the sockets in `run`.
+    #[must_use]
+    pub fn with_run(data: &Path, run: &Path) -> Self {
+        Self { data: data.to_owned(), run: run.to_owned() }
+    }
+
+    /// Where people look for the sockets of `data`: their directory, or a link to it.
+    #[must_use]
+    pub fn near(data: &Path) -> PathBuf {
+        data.join("run")
     }
 
     /// The data directory.
@@ -88,6 +95,15 @@ impl Paths {
     }
 }
 
+/// Whether sockets in `run` have addresses that every client takes: short enough for the kernel, and the same as text, as bytes and in
+/// a URI, because `SPIFFE_ENDPOINT_SOCKET` is a URI that some clients decode and others do not (SPIFFE Workload Endpoint, 4).
+fn takes_sockets(run: &Path) -> bool {
+    let longest = run.join("supervisor.sock");
+    let bytes = longest.as_os_str().as_encoded_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._~+-".contains(byte);
+    bytes.len() <= MAX_SOCKET_PATH && bytes.iter().all(plain)
+}
+
 /// FNV-1a over the path's bytes: a stable short name, not a security boundary.
 fn digest(path: &Path) -> u64 {
     path.as_os_str()
@@ -104,6 +120,14 @@ mod tests {
     fn sockets_stay_beside_the_data_when_they_fit() {
         let paths = Paths::new(Path::new("/srv/zizon"), Path::new("/run"));
         assert_eq!(paths.workload_socket(), Path::new("/srv/zizon/run/workload.sock"));
+    }
+
+    #[test]
+    fn a_name_that_means_something_else_in_a_uri_gets_plain_sockets() {
+        for name in ["/srv/my shop", "/srv/화장품", "/srv/a#b", "/srv/a?b", "/srv/a%20b"] {
+            let paths = Paths::new(Path::new(name), Path::new("/run/user/1000"));
+            assert!(paths.run().starts_with("/run/user/1000"), "{}", paths.run().display());
+        }
     }
 
     #[test]

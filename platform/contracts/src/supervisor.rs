@@ -40,8 +40,10 @@ pub struct StatusReport {
     pub ready: bool,
     /// Every role, in the order in which they start.
     pub roles: Vec<RoleStatus>,
-    /// Base URL of the public listener.
+    /// Base URL of the public listener, by the name customers use.
     pub url: String,
+    /// Base URL of the public listener for programs on this machine, whatever DNS knows.
+    pub local_url: String,
     /// File of the authority to trust for it.
     pub ca_file: String,
     /// Why it is not ready, for people; empty when it is.

@@ -59,7 +59,7 @@ mod port;
 
 pub use engine::{
     EmbeddedTable, Engine, EngineMetrics, EngineOptions, EngineStatus, Finished, Histogram, InFlight, IndexStore,
-    LsmStore, MemStore, OpenError, OpenProgress, Submitted, Ticket,
+    LsmStore, MemStore, OpenError, OpenProgress, Submitted, Ticket, log_progress,
 };
 pub use fault::{Fault, FaultTable};
 pub use fsck::{Difference, FsckError, FsckHooks, FsckOptions, FsckProgress, FsckReport, FsckStep, fsck};

@@ -72,19 +72,7 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
 
 fn open_table(ctx: &RoleContext) -> Result<Arc<EmbeddedTable>, RunError> {
     let dir = ctx.data_dir.join(ctx.role.name());
-    let mut told = false;
-    let table = EmbeddedTable::open_with(&dir, EngineOptions::default(), Env::real(), &mut |progress| {
-        if progress.seq < progress.last || told {
-            told = true;
-            tracing::info!(
-                position = progress.seq,
-                last = progress.last,
-                rebuild = progress.rebuild,
-                "reading the journal"
-            );
-        }
-    });
-    Ok(table?)
+    Ok(EmbeddedTable::open_with(&dir, EngineOptions::default(), Env::real(), &mut zizon_table::log_progress())?)
 }
 
 /// A full disk stops changes, not sales: shoppers and the feed are served from what is there.

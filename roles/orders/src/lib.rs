@@ -120,20 +120,7 @@ fn open_keys(ctx: &RoleContext) -> Result<(IdKey, Keyring), RunError> {
 
 fn open_table(ctx: &RoleContext, env: Env) -> Result<Arc<EmbeddedTable>, RunError> {
     let dir = ctx.data_dir.join(ctx.role.name());
-    let mut told = 0;
-    let table = EmbeddedTable::open_with(&dir, EngineOptions::default(), env, &mut |progress| {
-        // A line per million positions: a rebuild that takes minutes is seen to move.
-        if progress.seq / 1_000_000 > told {
-            told = progress.seq / 1_000_000;
-            tracing::info!(
-                position = progress.seq,
-                last = progress.last,
-                rebuild = progress.rebuild,
-                "reading the journal"
-            );
-        }
-    });
-    Ok(table?)
+    Ok(EmbeddedTable::open_with(&dir, EngineOptions::default(), env, &mut zizon_table::log_progress())?)
 }
 
 /// Ready only if an order would be accepted.
@@ -153,7 +140,10 @@ fn checks(service: &OrdersService, table: &EmbeddedTable) -> Vec<Check> {
     let ordering = if service.rules.guest_checkout {
         Check::ok("ordering")
     } else {
-        Check::failed("ordering", "nobody can order: guest checkout is off (orders.guest_checkout)")
+        Check::failed(
+            "ordering",
+            "nobody can order yet: set guest_checkout = true under [orders] in --config FILE, or start with --demo",
+        )
     };
     vec![storage, prices, ordering]
 }

@@ -9,7 +9,7 @@ use std::{
 
 use zizon_tests::{
     Platform, eventually_within,
-    platform::{binary, kill},
+    platform::{binary, kill, zizon},
 };
 
 const ROLES: [&str; 4] = ["edge", "orders", "catalog", "identity"];
@@ -113,19 +113,11 @@ fn a_missing_id_key_is_noticed_before_ids_change() {
     let key = data.join("keys/ids.key");
     let aside = data.join("ids.key.aside");
     fs::rename(&key, &aside).expect("the key is put aside");
-    let mut child = Command::new(binary())
-        .args(["up", "--demo", "--listen", "127.0.0.1:0", "--data"])
-        .arg(&data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary starts");
-    let log = data.join("log/orders.log");
-    eventually_within(Duration::from_secs(20), "the orders role says which key is missing", || {
-        fs::read_to_string(&log).is_ok_and(|text| text.contains("ids.key"))
-    });
-    child.kill().expect("the platform is stopped");
-    child.wait().expect("the platform is waited for");
+    let data = data.display().to_string();
+    let refused = zizon(&["up", "--demo", "--listen", "127.0.0.1:0", "--data", &data]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    let named = said.contains("error: orders does not start") && said.contains("keys/ids.key is missing");
+    assert!(named && said.contains("restore the file from a backup"), "{said}");
     assert!(!key.exists(), "no second key is made");
 }

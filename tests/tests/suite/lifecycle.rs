@@ -138,12 +138,3 @@ fn a_terminated_role_is_started_again() {
     });
     assert_eq!(platform.client().get("/api/v1/products/PROD001").status, 200);
 }
-
-#[test]
-fn a_very_long_data_directory_still_gets_sockets() {
-    let home = tempfile::tempdir().expect("a temporary directory");
-    let data = home.path().join("d".repeat(120));
-    let platform = Platform::builder().data(&data).start();
-    assert_eq!(platform.client().order("long-1", "PROD001", 1, 2_690_000).status, 201);
-    assert_eq!(platform.json(&["stock", "show", "PROD001"])["held"], 1);
-}

@@ -9,5 +9,6 @@ mod lifecycle;
 mod operator;
 mod order_api;
 mod races;
+mod start;
 mod storage;
 mod telemetry;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use zizon_tests::{Platform, eventually_within, platform::binary};
+use zizon_tests::{Platform, eventually_within, platform::zizon};
 
 const PRICE: i64 = 2_690_000;
 
@@ -106,24 +106,16 @@ fn a_flipped_bit_in_the_journal_is_refused_and_named() {
     drop(file);
 
     let data_text = data.display().to_string();
-    let checked = zizon_tests::platform::zizon(&["fsck", "--data", &data_text, "--json"]);
+    let checked = zizon(&["fsck", "--data", &data_text, "--json"]);
     assert_eq!(checked.status.code(), Some(1));
     let report = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(report.contains("00000000000000000001.seg") && report.contains("\"ok\": false"), "{report}");
 
-    let mut child = Command::new(binary())
-        .args(["up", "--demo", "--listen", "127.0.0.1:0", "--data", &data_text])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary starts");
-    eventually_within(Duration::from_secs(20), "the orders role names the damaged file", || {
-        fs::read_to_string(data.join("log/orders.log"))
-            .is_ok_and(|log| log.contains("00000000000000000001.seg") && log.contains("the role has failed"))
-    });
-    child.kill().expect("the platform is stopped");
-    child.wait().expect("the platform is waited for");
+    let refused = zizon(&["up", "--demo", "--listen", "127.0.0.1:0", "--data", &data_text]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    let named = said.contains("error: orders does not start") && said.contains("00000000000000000001.seg");
+    assert!(named && said.contains("backup"), "{said}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub fn target(url: Option<String>, ca: Option<PathBuf>, data: &std::path::Path) 
         (Some(url), Some(ca)) => Ok((url, ca)),
         (url, ca) => {
             let report = block_on(async { local::report(&local::paths_of(data)?).await })?;
-            Ok((url.unwrap_or(report.url), ca.unwrap_or_else(|| PathBuf::from(report.ca_file))))
+            Ok((url.unwrap_or(report.local_url), ca.unwrap_or_else(|| PathBuf::from(report.ca_file))))
         }
     }
 }

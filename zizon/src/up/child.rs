@@ -23,7 +23,7 @@ use zizon_contracts::{
     supervisor::{RoleState, SOCKET_ENV, SUPERVISOR_PID_ENV},
 };
 
-use super::{listeners::Listeners, logfile::LogFile, state::State};
+use super::{listeners::Listeners, logfile::LogFile, notice::Notices, state::State, words};
 
 /// The longest pause before another start.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
@@ -68,15 +68,15 @@ impl Backoff {
 pub async fn keep(recipe: Recipe, state: Arc<State>, stop: CancellationToken, grace: Duration) {
     let role = recipe.listeners.role;
     let mut backoff = Backoff::default();
+    let mut notices = Notices::new(role);
     while !stop.is_cancelled() {
         let began = Instant::now();
         match start(&recipe) {
             Ok(child) => {
-                if !watch(role, child, &recipe, &state, &stop, grace).await {
-                    return;
-                }
+                let Some(status) = watch(role, child, &recipe, &state, &stop, grace).await else { return };
+                notices.ended(&state.died(role, &status));
             }
-            Err(error) => tracing::error!(role = role.name(), error = %format!("{error:#}"), "cannot start a role"),
+            Err(error) => notices.ended(&state.died(role, &format!("{error:#}"))),
         }
         let pause = backoff.pause_after(began.elapsed());
         tokio::select! {
@@ -87,7 +87,7 @@ pub async fn keep(recipe: Recipe, state: Arc<State>, stop: CancellationToken, gr
     state.ended(role, RoleState::Stopped);
 }
 
-/// Watches one life. True when the role should be started again.
+/// Watches one life. Returns how it ended when the role should be started again.
 async fn watch(
     role: Role,
     mut child: Child,
@@ -95,14 +95,14 @@ async fn watch(
     state: &State,
     stop: &CancellationToken,
     grace: Duration,
-) -> bool {
+) -> Option<String> {
     let pid = child.id().unwrap_or(0);
     state.started(role, pid);
     let log = recipe.paths.log_file(role.name());
     let output = child.stderr.take();
     let copying = async {
         if let Some(output) = output {
-            copy_log(output, log).await;
+            copy_log(output, log, |word| state.said(role, word)).await;
         }
     };
     let life = async {
@@ -126,11 +126,7 @@ async fn watch(
         (ended, again)
     };
     let (ended, again) = with_log(life, copying).await;
-    if again {
-        let status = ended.map_or_else(|error| error.to_string(), |(status, _)| status.to_string());
-        tracing::warn!(role = role.name(), pid, status, "a role ended and is started again");
-    }
-    again
+    again.then(|| ended.map_or_else(|error| error.to_string(), |(status, _)| status.to_string()))
 }
 
 async fn kill_and_wait(child: &mut Child) -> std::io::Result<ExitStatus> {
@@ -188,8 +184,8 @@ fn start(recipe: &Recipe) -> Result<Child> {
     Command::from(command).kill_on_drop(true).spawn().context("cannot start the role's process")
 }
 
-/// Copies a role's log to its file. A disk that is full costs log lines, never the role.
-async fn copy_log(output: impl AsyncRead + Unpin, path: PathBuf) {
+/// Copies a role's log to its file and hears what the supervisor passes on. A disk that is full costs log lines, never the role.
+async fn copy_log(output: impl AsyncRead + Unpin, path: PathBuf, hear: impl Fn(words::Word)) {
     let mut reader = BufReader::new(output);
     let mut log = LogFile::open(&path).ok();
     let mut line = Vec::new();
@@ -198,6 +194,9 @@ async fn copy_log(output: impl AsyncRead + Unpin, path: PathBuf) {
         match (&mut reader).take(MAX_LOG_LINE).read_until(b'\n', &mut line).await {
             Ok(read) if read > 0 => {}
             _ => return,
+        }
+        if let Some(word) = words::heard(&line) {
+            hear(word);
         }
         if let Some(log) = &mut log {
             let _ = log.write(&line);

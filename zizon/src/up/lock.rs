@@ -94,6 +94,10 @@ pub fn data_dir(given: &Path, create: bool) -> Result<PathBuf> {
         })?;
     }
     std::fs::canonicalize(given).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::PermissionDenied {
+            let message = format!("cannot look into {}: {error}", given.display());
+            return Failure::unknown(message, "run the command as the user that started the platform").into();
+        }
         let remedy = "name the data directory of a platform with --data, or start one with zizon up";
         Failure::unknown(format!("no platform at {}: {error}", given.display()), remedy).into()
     })

@@ -4,6 +4,7 @@
 //! keep them running, and on a signal let them finish in order.
 
 mod banner;
+mod begin;
 mod child;
 mod control;
 mod health;
@@ -11,7 +12,12 @@ mod listeners;
 pub mod lock;
 mod logfile;
 mod metrics;
+mod notice;
+mod sockets;
 mod state;
+mod words;
+
+pub use words::FAILED;
 
 use std::{
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -39,10 +45,6 @@ use crate::{cli, command::local as command_local, config::Config, exit::Failure,
 
 /// How long the issuer may take to serve.
 const ISSUER_PATIENCE: Duration = Duration::from_secs(15);
-/// How long all roles may take to answer before the start counts as failed.
-const START_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a role that has everything it needs may stay not ready before that is said.
-const READY_PATIENCE: Duration = Duration::from_secs(3);
 /// The edge finishes first, then those it calls; together less than 10 s.
 const GRACE: [(Role, Duration); 4] = [
     (Role::Edge, Duration::from_millis(3500)),
@@ -61,7 +63,10 @@ pub fn run(options: cli::Up) -> Result<ExitCode> {
     let paths = Paths::new(&data, &command_local::short_base());
     let _lock = lock::Lock::acquire(&paths.lock_file(), &data)?;
     prepare(&paths)?;
-    zizon_telemetry::init_logging(&crate::roles::log_options(&config))?;
+    let mut logs = crate::roles::log_options(&config);
+    // That a role cannot be reached is known here, and said in words of its own.
+    logs.level.push_str(",zizon_service::upstream=error");
+    zizon_telemetry::init_logging(&logs)?;
     command_local::block_on(supervise(options, config, paths))
 }
 
@@ -75,7 +80,7 @@ fn prepare(paths: &Paths) -> Result<()> {
     // Workloads of other users reach the Workload API through these two; everything else keeps to itself.
     make(paths.data(), 0o755).with_context(|| format!("cannot prepare {}", paths.data().display()))?;
     make(&paths.keys(), 0o700).with_context(|| format!("cannot prepare {}", paths.keys().display()))?;
-    make(paths.run(), 0o755).with_context(|| format!("cannot prepare {}", paths.run().display()))
+    sockets::make_place(paths, |run| make(run, 0o755))
 }
 
 async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<ExitCode> {
@@ -87,8 +92,8 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
     let watching = stop.child_token();
     let bound = listeners::bind_all(options.listen)?;
     let public = bound.iter().find(|role| role.public.is_some()).context("no public listener")?.address()?;
-    let state =
-        State::new(config.trust_domain()?, banner::url(public, &options.host), paths.ca_file().display().to_string());
+    let urls = banner::urls(public, &options.host);
+    let state = State::new(config.trust_domain()?, urls, paths.ca_file().display().to_string());
     for role in &bound {
         state.add(role.role, role.address()?.to_string(), role.internal_address()?.to_string());
     }
@@ -101,14 +106,15 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
     let mut children = start_children(bound, &addresses, &options, &paths, &state);
 
     let started = tokio::select! {
-        started = watch_over(&addresses, &paths, &state, &watching, &mut tasks) => Some(started),
+        started = start(&addresses, &paths, &state, &watching, &mut tasks, began) => Some(started),
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
     };
     if let Some(started) = started {
         match started {
-            Ok(report) => announce(&report, &paths, began),
+            Ok(report) => announce(&report, began),
             Err(error) => {
+                watching.cancel();
                 drain(&mut children).await;
                 return Err(error);
             }
@@ -130,10 +136,9 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce(report: &StatusReport, paths: &Paths, began: Instant) {
+fn announce(report: &StatusReport, began: Instant) {
     // Everybody may know whom to trust.
-    let _ = std::fs::set_permissions(paths.ca_file(), std::fs::Permissions::from_mode(0o644));
-    banner::print_roles(report, paths);
+    let _ = std::fs::set_permissions(&report.ca_file, std::fs::Permissions::from_mode(0o644));
     banner::print_ready(report, began.elapsed());
     let status = if report.ready { "ready".to_owned() } else { report.detail.join("; ") };
     // Only a service manager listens, and only sometimes.
@@ -190,7 +195,9 @@ fn arguments(role: Role, addresses: &[(Role, String)], options: &cli::Up, paths:
         arguments.extend(["--peer".to_owned(), format!("{peer}={address}")]);
     }
     if role == Role::Edge {
-        for host in &options.host {
+        // Programs of this machine use the address itself.
+        let address = Some(options.listen.ip()).filter(|address| !address.is_unspecified()).map(|ip| ip.to_string());
+        for host in options.host.iter().chain(&address) {
             arguments.extend(["--host".to_owned(), host.clone()]);
         }
     }
@@ -198,21 +205,40 @@ fn arguments(role: Role, addresses: &[(Role, String)], options: &cli::Up, paths:
 }
 
 /// Takes the supervisor's own identity, begins to ask every role how it is, and waits until they answer.
+async fn start(
+    addresses: &[(Role, String)],
+    paths: &Paths,
+    state: &Arc<State>,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+    began: Instant,
+) -> Result<StatusReport> {
+    let socket = paths.workload_socket();
+    let issuer = tokio::select! {
+        () = wait_for_socket(&socket) => Ok(()),
+        () = state.wait_until(|state| state.hopeless().is_some()) => Err(()),
+        () = sleep(ISSUER_PATIENCE) => Err(()),
+    };
+    if issuer.is_err() {
+        let silent = || Failure::unknown("the identity role does not serve", log_of(Role::Identity, paths));
+        return Err(begin::hopeless(state, paths).unwrap_or_else(silent).into());
+    }
+    watch_over(addresses, paths, state, stop, tasks).await?;
+    begin::wait(state, paths, began).await
+}
+
 async fn watch_over(
     addresses: &[(Role, String)],
     paths: &Paths,
     state: &Arc<State>,
     stop: &CancellationToken,
     tasks: &mut JoinSet<()>,
-) -> Result<StatusReport> {
-    let socket = paths.workload_socket();
-    if timeout(ISSUER_PATIENCE, wait_for_socket(&socket)).await.is_err() {
-        bail!(failed_start("the identity role does not serve", "identity", paths));
-    }
-    let endpoint = format!("unix:{}", socket.display());
-    let source = SvidSource::connect(&endpoint, SourceOptions::default())
-        .await
-        .map_err(|error| failed_start(&format!("no identity for the supervisor: {error}"), "identity", paths))?;
+) -> Result<()> {
+    let endpoint = format!("unix:{}", paths.workload_socket().display());
+    let source = SvidSource::connect(&endpoint, SourceOptions::default()).await.map_err(|error| {
+        let message = format!("no identity for the supervisor: {:#}", anyhow::Error::from(error));
+        Failure::unknown(message, log_of(Role::Identity, paths))
+    })?;
     if source.id().path() != SUPERVISOR_PATH {
         bail!(Failure::usage(
             format!("the Workload API took the supervisor for {}", source.id()),
@@ -229,19 +255,11 @@ async fn watch_over(
     }
     let listener = control::bind(&paths.metrics_socket(), 0o600)?;
     tasks.spawn(metrics::serve(listener, upstreams, stop.clone()));
-    let Ok(report) = timeout(START_PATIENCE, state.wait_until(state::all_answer)).await else {
-        let late = state.report().detail.join("; ");
-        bail!(failed_start(&format!("not every role started: {late}"), "ROLE", paths));
-    };
-    if report.ready {
-        return Ok(report);
-    }
-    // What is still missing is usually the first word of another role.
-    Ok(timeout(READY_PATIENCE, state.wait_until(|report| report.ready)).await.unwrap_or_else(|_| state.report()))
+    Ok(())
 }
 
-fn failed_start(message: &str, role: &str, paths: &Paths) -> Failure {
-    Failure::unknown(message, format!("the reason is in {}", paths.log_file(role).display()))
+fn log_of(role: Role, paths: &Paths) -> String {
+    format!("its whole log is {}", paths.log_file(role.name()).display())
 }
 
 /// Stops roles one after the other, so that nobody loses what it calls while it still has work.

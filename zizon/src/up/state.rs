@@ -7,6 +7,8 @@ use tokio::sync::Notify;
 use zizon_base::{role::Role, spiffe::TrustDomain};
 use zizon_contracts::supervisor::{Readiness, RoleState, RoleStatus, StatusReport, WhoIsAnswer};
 
+use super::words::Word;
+
 /// One role.
 #[derive(Debug, Clone)]
 struct Entry {
@@ -19,7 +21,19 @@ struct Entry {
     state: RoleState,
     starts: u64,
     readiness: Option<Readiness>,
+    /// What its start is doing.
+    doing: Option<String>,
+    /// Why it ended last, until it answers again.
+    failure: Option<String>,
+    /// Lives that ended before the role answered, in a row.
+    failed_starts: u32,
 }
+
+/// A role that ended so often before it answered once will not start by being started again.
+const HOPELESS_STARTS: u32 = 5;
+
+/// Name of the check by which orders says that its configuration lets nobody order.
+const ORDERING: &str = "ordering";
 
 /// All roles, shared.
 #[derive(Debug)]
@@ -27,19 +41,28 @@ pub struct State {
     entries: Mutex<Vec<Entry>>,
     changed: Notify,
     trust_domain: TrustDomain,
-    url: String,
+    urls: Urls,
     ca_file: String,
     operator_uid: u32,
 }
 
+/// Where the public listener is.
+#[derive(Debug, Clone, Default)]
+pub struct Urls {
+    /// For customers.
+    pub public: String,
+    /// For programs on this machine.
+    pub local: String,
+}
+
 impl State {
     /// Nothing runs yet.
-    pub fn new(trust_domain: TrustDomain, url: String, ca_file: String) -> Arc<Self> {
+    pub fn new(trust_domain: TrustDomain, urls: Urls, ca_file: String) -> Arc<Self> {
         Arc::new(Self {
             entries: Mutex::new(Vec::new()),
             changed: Notify::new(),
             trust_domain,
-            url,
+            urls,
             ca_file,
             operator_uid: rustix::process::getuid().as_raw(),
         })
@@ -62,6 +85,9 @@ impl State {
             state: RoleState::Starting,
             starts: 0,
             readiness: None,
+            doing: None,
+            failure: None,
+            failed_starts: 0,
         });
     }
 
@@ -81,6 +107,7 @@ impl State {
             entry.state = RoleState::Starting;
             entry.starts += 1;
             entry.readiness = None;
+            entry.doing = None;
         });
     }
 
@@ -91,6 +118,24 @@ impl State {
             entry.state = state;
             entry.readiness = None;
         });
+    }
+
+    /// What the role's log said of its start or its end.
+    pub fn said(&self, role: Role, word: Word) {
+        self.update(role, |entry| match word {
+            Word::Starting(doing) => entry.doing = Some(doing),
+            Word::Failed(reason) => entry.failure = Some(reason),
+        });
+    }
+
+    /// A life of the role ended by itself with `status`, or could not begin. Returns why, in its own words where it left some.
+    pub fn died(&self, role: Role, status: &str) -> String {
+        let mut why = status.to_owned();
+        self.update(role, |entry| {
+            entry.failed_starts = entry.failed_starts.saturating_add(1);
+            why.clone_from(entry.failure.get_or_insert_with(|| status.to_owned()));
+        });
+        why
     }
 
     /// The role is finishing what it has.
@@ -110,8 +155,44 @@ impl State {
                 None if entry.state == RoleState::Starting => RoleState::Starting,
                 None => RoleState::NotReady,
             };
+            if readiness.is_some() {
+                (entry.failure, entry.doing, entry.failed_starts) = (None, None, 0);
+            }
             entry.readiness = readiness;
         });
+    }
+
+    /// A role that keeps ending before it answers, and why.
+    pub fn hopeless(&self) -> Option<(Role, String)> {
+        let entries = self.entries.lock();
+        let entry = entries.iter().find(|entry| entry.failed_starts >= HOPELESS_STARTS)?;
+        Some((entry.role, entry.failure.clone().unwrap_or_default()))
+    }
+
+    /// Whether every role has a process, or had one.
+    pub fn all_started(&self) -> bool {
+        self.entries.lock().iter().all(|entry| entry.pid != 0)
+    }
+
+    /// Whether every role runs and has said how it is, ready or not.
+    pub fn all_answer(&self) -> bool {
+        let answers = |state| matches!(state, RoleState::Ready | RoleState::NotReady);
+        self.entries.lock().iter().all(|entry| entry.readiness.is_some() && answers(entry.state))
+    }
+
+    /// Whether all that is missing is that somebody lets people order: waiting would not change it.
+    pub fn nobody_may_order(&self) -> bool {
+        let entries = self.entries.lock();
+        let failing = || {
+            let said = entries.iter().filter_map(|entry| entry.readiness.as_ref().map(|said| (entry.role, said)));
+            said.flat_map(|(role, said)| {
+                said.checks.iter().filter(|check| !check.ok).map(move |check| (role, &check.name))
+            })
+        };
+        let all_known = entries.iter().all(|entry| entry.state == RoleState::Ready || entry.readiness.is_some());
+        all_known
+            && failing().any(|(_, check)| check == ORDERING)
+            && failing().all(|(role, check)| check == ORDERING || is_repeated(role, check))
     }
 
     /// Which role `pid` was started as.
@@ -133,7 +214,8 @@ impl State {
         StatusReport {
             ready: !entries.is_empty() && entries.iter().all(|entry| entry.state == RoleState::Ready),
             roles: entries.iter().map(|entry| self.status(entry)).collect(),
-            url: self.url.clone(),
+            url: self.urls.public.clone(),
+            local_url: self.urls.local.clone(),
             ca_file: self.ca_file.clone(),
             detail,
             supervisor_pid: std::process::id(),
@@ -154,15 +236,14 @@ impl State {
         }
     }
 
-    /// Waits until `enough` holds of the report.
-    pub async fn wait_until(&self, enough: impl Fn(&StatusReport) -> bool) -> StatusReport {
+    /// Waits until `enough` holds.
+    pub async fn wait_until(&self, enough: impl Fn(&Self) -> bool) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let report = self.report();
-            if enough(&report) {
-                return report;
+            if enough(self) {
+                return;
             }
             changed.await;
         }
@@ -180,10 +261,21 @@ fn complaints(entry: &Entry) -> Vec<String> {
             .map(|check| format!("{}: {}: {}", entry.role, check.name, check.detail))
             .collect(),
         (RoleState::NotReady, None) => vec![format!("{}: does not answer", entry.role)],
-        (RoleState::Starting, _) => vec![format!("{}: starting", entry.role)],
-        (RoleState::Restarting, _) => vec![format!("{}: restarting", entry.role)],
+        (RoleState::Starting, _) => vec![starting(entry)],
+        (RoleState::Restarting, _) => vec![match &entry.failure {
+            Some(failure) => format!("{}: is started again; it ended with: {failure}", entry.role),
+            None => format!("{}: restarting", entry.role),
+        }],
         (RoleState::Draining, _) => vec![format!("{}: draining", entry.role)],
         (RoleState::Stopped, _) => vec![format!("{}: stopped", entry.role)],
+    }
+}
+
+fn starting(entry: &Entry) -> String {
+    match (&entry.doing, &entry.failure) {
+        (Some(doing), _) => format!("{}: starting: {doing}", entry.role),
+        (None, Some(failure)) => format!("{}: starting again; it ended with: {failure}", entry.role),
+        (None, None) => format!("{}: starting", entry.role),
     }
 }
 
@@ -192,18 +284,14 @@ fn is_repeated(role: Role, check: &str) -> bool {
     role == Role::Edge && check.parse::<Role>().is_ok()
 }
 
-/// Whether every role runs and has said how it is, ready or not.
-pub fn all_answer(report: &StatusReport) -> bool {
-    !report.roles.is_empty()
-        && report.roles.iter().all(|role| matches!(role.state, RoleState::Ready | RoleState::NotReady))
-}
-
 #[cfg(test)]
 mod tests {
+    use zizon_contracts::supervisor::Check;
+
     use super::*;
 
     fn state() -> Arc<State> {
-        let state = State::new("zizon.local".parse().unwrap(), String::new(), String::new());
+        let state = State::new("zizon.local".parse().unwrap(), Urls::default(), String::new());
         state.add(Role::Orders, "127.0.0.1:1".into(), "127.0.0.1:1".into());
         state
     }
@@ -227,5 +315,55 @@ mod tests {
         assert_eq!((report.ready, report.roles[0].pid, report.roles[0].restarts), (false, 77, 0));
         state.started(Role::Orders, 78);
         assert_eq!(state.report().roles[0].restarts, 1);
+    }
+
+    fn answer(ready: bool, check: &str) -> Option<Readiness> {
+        let check = Check { name: check.to_owned(), ok: ready, detail: String::new() };
+        Some(Readiness { ready, svid_seconds_left: None, checks: vec![check] })
+    }
+
+    #[test]
+    fn why_a_role_ended_is_said_until_it_answers() {
+        let state = state();
+        state.started(Role::Orders, 7);
+        state.said(Role::Orders, Word::Failed("ids.key is missing".into()));
+        state.ended(Role::Orders, RoleState::Restarting);
+        assert_eq!(state.died(Role::Orders, "exit status: 1"), "ids.key is missing");
+        assert!(state.report().detail[0].contains("ids.key is missing"));
+        state.started(Role::Orders, 8);
+        assert!(state.report().detail[0].contains("ids.key is missing"));
+        state.heard(Role::Orders, answer(false, "prices"));
+        assert!(!state.report().detail[0].contains("ids.key is missing"));
+    }
+
+    #[test]
+    fn a_role_that_keeps_ending_before_it_answers_is_given_up() {
+        let state = state();
+        for _ in 0..HOPELESS_STARTS {
+            assert_eq!(state.hopeless(), None);
+            state.started(Role::Orders, 7);
+            state.ended(Role::Orders, RoleState::Restarting);
+            state.died(Role::Orders, "exit status: 1");
+        }
+        assert_eq!(state.hopeless(), Some((Role::Orders, "exit status: 1".into())));
+        state.started(Role::Orders, 8);
+        state.heard(Role::Orders, answer(true, "table"));
+        assert_eq!(state.hopeless(), None);
+    }
+
+    #[test]
+    fn only_a_decision_is_missing_when_nothing_else_is() {
+        let state = state();
+        state.add(Role::Edge, "127.0.0.1:2".into(), "127.0.0.1:2".into());
+        state.started(Role::Orders, 7);
+        state.started(Role::Edge, 8);
+        assert!(!state.nobody_may_order());
+        state.heard(Role::Edge, answer(false, "orders"));
+        state.heard(Role::Orders, answer(false, "prices"));
+        assert!(!state.nobody_may_order());
+        state.heard(Role::Orders, answer(false, "ordering"));
+        assert!(state.nobody_may_order());
+        state.heard(Role::Orders, answer(true, "ordering"));
+        assert!(!state.nobody_may_order(), "the edge has not heard of it yet");
     }
 }

@@ -58,6 +58,26 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// What a person can do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        use zizon_journal::OpenError as Journal;
+        match self {
+            Self::Journal(Journal::Locked { .. }) => "only one process may use it; stop the other one",
+            Self::Journal(Journal::Version { .. }) => "start the newer version again, which wrote it",
+            Self::Journal(Journal::Options(_)) => "correct the configuration",
+            Self::Journal(Journal::Io { .. }) | Self::Index(_) => "check the disk, its space and the files' owner",
+            Self::Journal(Journal::Corrupt { .. }) | Self::Replay { .. } => {
+                "nothing was changed; keep a copy of the data directory, then restore it from a backup \
+                 (zizon fsck names what is damaged)"
+            }
+            Self::IndexAhead { .. } | Self::JournalTrimmed { .. } => "restore the data directory from a backup, whole",
+            Self::IndexForeign(_) => "",
+        }
+    }
+}
+
 /// How far the opening is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenProgress {

@@ -1,0 +1,115 @@
+//! Beginning, wherever the data are and whatever is in the way.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use zizon_tests::{Platform, platform::binary};
+
+const PRICE: i64 = 2_690_000;
+
+#[test]
+fn a_data_directory_may_have_any_name() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    for name in ["내 가게", "a#b?c%20d", &"d".repeat(120)] {
+        let data = home.path().join(name);
+        let mut platform = Platform::builder().data(&data).start();
+        assert_eq!(platform.client().order("name-1", "PROD001", 1, PRICE).status, 201, "{name}");
+        assert_eq!(platform.json(&["stock", "show", "PROD001"])["held"], 1, "{name}");
+        assert!(data.join("run/workload.sock").exists() && data.join("run/metrics.sock").exists(), "{name}");
+        assert!(platform.stop().0.success(), "{name}");
+    }
+}
+
+#[test]
+fn commands_of_this_machine_need_no_dns_for_the_shops_name() {
+    let platform = Platform::builder().argument("--host").argument("shop.example").start();
+    assert!(platform.url().starts_with("https://shop.example:"));
+    let report = platform.json(&["load", "orders", "--rate", "50", "--duration", "1s"]);
+    assert_eq!((report["created"].as_u64(), report["errors"].as_u64()), (Some(50), Some(0)), "{report}");
+}
+
+#[test]
+fn another_user_is_told_whom_the_platform_answers() {
+    if !rustix::process::getuid().is_root() {
+        println!("NOT RUN: only root can become another user");
+        return;
+    }
+    let platform = Platform::demo();
+    // Where the other user can reach both.
+    let open = tempfile::Builder::new().permissions(mode(0o755)).tempdir_in("/tmp").expect("a temporary directory");
+    let program = open.path().join("zizon");
+    fs::copy(binary(), &program).expect("a copy of the binary");
+    fs::set_permissions(platform.data().parent().expect("it has a parent"), mode(0o755)).expect("a mode");
+    for command in [&["status"][..], &["stock", "show", "PROD001"]] {
+        let output = Command::new(&program)
+            .args(command)
+            .arg("--data")
+            .arg(platform.data())
+            .current_dir(open.path())
+            .uid(65_534)
+            .output()
+            .expect("the binary starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("answers only the user that started it (uid 0)") && said.contains("help:"), "{said}");
+    }
+}
+
+fn mode(mode: u32) -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(mode)
+}
+
+#[test]
+fn a_role_that_takes_long_is_waited_for_and_what_it_does_is_said() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let out = home.path().join("out");
+    let mut child = Command::new(binary())
+        .args(["up", "--demo", "--listen", "127.0.0.1:0", "--data"])
+        .arg(home.path().join("data"))
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&out).expect("a file"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    let said = || fs::read_to_string(&out).unwrap_or_default();
+    // Stopped before it can answer anybody: its first act is to wait for its identity.
+    let orders = eventually(|| child_of(child.id(), "orders"));
+    kill_process(orders, Signal::STOP).expect("orders is stopped");
+    eventually(|| said().contains(" s  orders: starting").then_some(()));
+    assert!(!said().contains("ready in"), "{}", said());
+    kill_process(orders, Signal::CONT).expect("orders goes on");
+    eventually(|| said().contains("ready in").then_some(()));
+    kill_process(pid(child.id()), Signal::TERM).expect("the platform is asked to stop");
+    assert!(child.wait().expect("the platform is waited for").success());
+}
+
+/// The process that `parent` runs as `role`.
+fn child_of(parent: u32, role: &str) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    children.split_whitespace().find_map(|child| {
+        let command = fs::read(Path::new("/proc").join(child).join("cmdline")).ok()?;
+        let is_role = command.split(|&byte| byte == 0).any(|word| word == role.as_bytes());
+        is_role.then(|| pid(child.parse().expect("a process id")))
+    })
+}
+
+fn pid(id: u32) -> Pid {
+    i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id")
+}
+
+fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "it did not happen in time");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
