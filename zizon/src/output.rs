@@ -134,6 +134,22 @@ impl Table {
     }
 }
 
+/// `text` with the digits of its first number in groups of three: `KRW 2,690,000`, `1,204.50`.
+pub fn grouped(text: &str) -> String {
+    let start = text.find(|character: char| character.is_ascii_digit()).unwrap_or(text.len());
+    let (before, rest) = text.split_at(start);
+    let end = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
+    let (digits, after) = rest.split_at(end);
+    let mut out = before.to_owned();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + after
+}
+
 /// Columns a text takes on a terminal: East Asian wide characters take two (UAX #11, the blocks that occur in names).
 fn display_width(text: &str) -> usize {
     text.chars()
@@ -147,6 +163,19 @@ fn display_width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_numbers_are_read_in_groups() {
+        for (plain, shown) in [
+            ("7", "7"),
+            ("1000", "1,000"),
+            ("KRW 2690000", "KRW 2,690,000"),
+            ("USD -1204.50", "USD -1,204.50"),
+            ("", ""),
+        ] {
+            assert_eq!(grouped(plain), shown);
+        }
+    }
 
     #[test]
     fn columns_align_whatever_the_script() {

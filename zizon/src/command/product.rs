@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cli::{Local, Product},
     exit::Failure,
-    output::{self, Style, Table},
+    output::{self, Style, Table, grouped},
 };
 
 /// Shows or changes products.
@@ -79,7 +79,7 @@ async fn list(local: &Local) -> Result<()> {
 
 fn price(product: &ProductBody, market: Market) -> String {
     let money = product.prices.get(&market).and_then(|&amount| Money::new(amount, market.currency()).ok());
-    money.map_or_else(|| "-".to_owned(), |money| money.to_string().split_off(4))
+    money.map_or_else(|| "-".to_owned(), |money| grouped(&money.to_string().split_off(4)))
 }
 
 fn show(product: &ProductBody, local: &Local) -> Result<()> {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     cli::{Local, Stock},
-    output::{self, Style, Table},
+    output::{self, Style, Table, grouped},
 };
 
 /// Shows or changes stock.
@@ -56,10 +56,10 @@ fn show(view: &StockView, local: &Local) -> Result<()> {
     let mut table = Table::new(&["sku", "on hand", "available", "held", "sold", "shards"], &[1, 2, 3, 4, 5]);
     table.row(vec![
         (view.sku.clone(), Some(Style::Bold)),
-        (view.on_hand.to_string(), None),
-        (view.available.to_string(), Some(if view.available > 0 { Style::Green } else { Style::Red })),
-        (view.held.to_string(), None),
-        (view.sold.to_string(), None),
+        (grouped(&view.on_hand.to_string()), None),
+        (grouped(&view.available.to_string()), Some(if view.available > 0 { Style::Green } else { Style::Red })),
+        (grouped(&view.held.to_string()), None),
+        (grouped(&view.sold.to_string()), None),
         (view.shards.to_string(), None),
     ]);
     output::line(table.render().trim_end());

@@ -11,3 +11,4 @@ mod flips;
 mod ownership;
 mod support;
 mod torn;
+mod upgrade;
