@@ -6,6 +6,7 @@ pub mod base32;
 pub mod config;
 pub mod ids;
 pub mod json;
+pub mod language;
 pub mod market;
 pub mod money;
 pub mod problem;

@@ -1,6 +1,10 @@
 //! RFC 9457 problem details: one closed list of codes, each with its status and whether a retry may work.
 
+mod titles;
+
 use serde_json::{Map, Value, json};
+
+use crate::language::Language;
 
 /// Base of `type` URIs; the edge serves a page for each code under `/problems/{code}`.
 pub const TYPE_BASE: &str = "https://zizon.dev/problems/";
@@ -224,12 +228,12 @@ impl Problem {
         self
     }
 
-    /// The document. `instance` is the request's path, `trace_id` its trace.
+    /// The document, its title in `language`. `instance` is the request's path, `trace_id` its trace.
     #[must_use]
-    pub fn to_json(&self, instance: &str, trace_id: &str) -> Vec<u8> {
+    pub fn to_json(&self, instance: &str, trace_id: &str, language: Language) -> Vec<u8> {
         let mut out = Map::new();
         out.insert("type".into(), json!(format!("{TYPE_BASE}{}", self.code.slug())));
-        out.insert("title".into(), json!(self.code.title()));
+        out.insert("title".into(), json!(self.code.title_in(language)));
         out.insert("status".into(), json!(self.code.status()));
         if let Some(detail) = &self.detail {
             out.insert("detail".into(), json!(detail));
@@ -281,7 +285,8 @@ mod tests {
     fn a_document_has_the_members_of_rfc_9457_and_ours() {
         let problem = Problem::new(Code::PriceChanged)
             .field(FieldError::new("#/items/0/price", "price-changed").differs(2_690_000, 1));
-        let document: Value = serde_json::from_slice(&problem.to_json("/api/v1/orders", "abc")).unwrap();
+        let document: Value =
+            serde_json::from_slice(&problem.to_json("/api/v1/orders", "abc", Language::English)).unwrap();
         assert_eq!(document["type"], "https://zizon.dev/problems/price-changed");
         assert_eq!(document["status"], 409);
         assert_eq!(document["errors"][0]["expected"], 2_690_000);

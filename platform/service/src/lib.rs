@@ -42,7 +42,7 @@ pub use context::{
 pub use metrics::register_metrics;
 pub use readiness::{Check, Readiness};
 pub use request::{Params, Request, RequestId, TraceContext};
-pub use response::{Body, Response, empty, full, json, json_bytes, ndjson, problem, problem_at};
+pub use response::{Body, Response, empty, full, json, json_bytes, language_of, ndjson, problem, problem_at};
 pub use router::{RouteLimits, Router};
 pub use server::{Server, ServerError, ServerOptions};
 pub use upstream::{

@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
+use zizon_base::language::Language;
 use zizon_base::problem::{Code, Problem};
 
 use crate::request::Request;
@@ -95,7 +96,7 @@ pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
         Ok(text) => json_bytes(status, text.into()),
         Err(error) => {
             tracing::error!(%error, "response could not be rendered");
-            problem_at(&Problem::new(Code::Internal), "", "")
+            problem_at(&Problem::new(Code::Internal), "", "", Language::English)
         }
     }
 }
@@ -119,14 +120,23 @@ pub fn empty(status: StatusCode) -> Response {
 /// A problem document about `request`.
 #[must_use]
 pub fn problem(problem: &Problem, request: &Request) -> Response {
-    problem_at(problem, request.parts.uri.path(), request.trace.trace_id())
+    let language = language_of(&request.parts.headers);
+    problem_at(problem, request.parts.uri.path(), request.trace.trace_id(), language)
 }
 
-/// A problem document about the request for `instance` in the trace `trace_id`.
+/// The language the caller prefers.
 #[must_use]
-pub fn problem_at(problem: &Problem, instance: &str, trace_id: &str) -> Response {
+pub fn language_of(headers: &HeaderMap) -> Language {
+    let accept = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    accept.map_or(Language::English, Language::of_accept)
+}
+
+/// A problem document in `language` about the request for `instance` in the trace `trace_id`.
+#[must_use]
+pub fn problem_at(problem: &Problem, instance: &str, trace_id: &str, language: Language) -> Response {
     let status = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = full(status, PROBLEM_JSON, problem.to_json(instance, trace_id).into());
+    let mut response = full(status, PROBLEM_JSON, problem.to_json(instance, trace_id, language).into());
+    response.headers_mut().insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
     if let Some(seconds) = problem.retry_after_seconds {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use zizon_base::language::Language;
 use zizon_base::problem::Problem;
 use zizon_service::RequestId;
+
+use crate::view::RequestView;
 
 /// A complete answer. Framing, `Date` and the protective fields are added when it is written.
 #[derive(Debug)]
@@ -31,12 +34,25 @@ impl Answer {
         Self { status, headers, body, request_id, close: false, head_only: false }
     }
 
-    /// A problem document about the request for `instance`.
+    /// A problem document about `request`, in the language it asks for.
     #[must_use]
-    pub fn problem(problem: &Problem, instance: &str, request_id: RequestId) -> Self {
+    pub fn problem(problem: &Problem, request: &RequestView<'_>, request_id: RequestId) -> Self {
+        let accept = request.field("accept-language").and_then(|value| str::from_utf8(value).ok());
+        let language = accept.map_or(Language::English, Language::of_accept);
+        Self::problem_in(language, problem, request.path, request_id)
+    }
+
+    /// A problem document about a request that could not be read.
+    #[must_use]
+    pub fn unread(problem: &Problem, request_id: RequestId) -> Self {
+        Self::problem_in(Language::English, problem, "", request_id)
+    }
+
+    fn problem_in(language: Language, problem: &Problem, instance: &str, request_id: RequestId) -> Self {
         let status = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = problem.to_json(instance, request_id.as_str()).into();
+        let body = problem.to_json(instance, request_id.as_str(), language).into();
         let mut answer = Self::new(status, Problem::MEDIA_TYPE, body, request_id);
+        answer.headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
         if let Some(seconds) = problem.retry_after_seconds {
             answer.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -70,9 +70,9 @@ impl<B: Backend> Handler for Edge<B> {
                 }
                 Routed::Local(place) => self.local(place, request, request_id),
                 Routed::Options => options(place, request_id),
-                Routed::NotFound => Answer::problem(&Code::NotFound.into(), request.path, request_id),
+                Routed::NotFound => Answer::problem(&Code::NotFound.into(), request, request_id),
                 Routed::MethodNotAllowed => method_not_allowed(place, request, request_id),
-                Routed::MethodUnknown => Answer::problem(&Code::NotImplemented.into(), request.path, request_id),
+                Routed::MethodUnknown => Answer::problem(&Code::NotImplemented.into(), request, request_id),
             },
         };
         Begun::Answer(self.done(answer, request, place, began))
@@ -93,7 +93,7 @@ impl<B: Backend> Handler for Edge<B> {
     fn refuse(&self, reject: Reject, protocol: Protocol, ticket: Option<Ticket>) -> Answer {
         let request_id = ticket.as_ref().map_or_else(RequestId::random, |ticket| ticket.request_id);
         let problem = Problem::new(reject.code()).detail(reject.detail()).with("reason", reject.reason());
-        let answer = Answer::problem(&problem, "", request_id).closing();
+        let answer = Answer::unread(&problem, request_id).closing();
         self.metrics.rejected(reject, protocol);
         let (place, began) = ticket.map_or_else(|| (Place::Nowhere, Instant::now()), |t| (t.place, t.began));
         self.metrics.answered(place, answer.status, began);
@@ -140,7 +140,7 @@ impl<B: Backend> Edge<B> {
             Place::OpenApi => Answer::new(StatusCode::OK, JSON, self.openapi.clone(), id),
             Place::Problem(slug) => pages::problem_page(slug, request, id),
             Place::Landing => pages::landing(request, id),
-            _ => Answer::problem(&Code::NotFound.into(), request.path, id),
+            _ => Answer::problem(&Code::NotFound.into(), request, id),
         }
     }
 
@@ -158,13 +158,13 @@ impl<B: Backend> Edge<B> {
                     head_only: false,
                 }
             }
-            Err(problem) => Answer::problem(&problem, request.path, id),
+            Err(problem) => Answer::problem(&problem, request, id),
         }
     }
 
     fn refusal(&self, refusal: &Refusal, request: &RequestView<'_>, id: RequestId) -> Answer {
         self.metrics.refused(refusal.guard, refusal.problem.code.slug());
-        Answer::problem(&refusal.problem, request.path, id)
+        Answer::problem(&refusal.problem, request, id)
     }
 
     /// Counts and logs an answer on its way out.
@@ -190,7 +190,7 @@ fn options(place: Place<'_>, id: RequestId) -> Answer {
 }
 
 fn method_not_allowed(place: Place<'_>, request: &RequestView<'_>, id: RequestId) -> Answer {
-    let mut answer = Answer::problem(&Code::MethodNotAllowed.into(), request.path, id);
+    let mut answer = Answer::problem(&Code::MethodNotAllowed.into(), request, id);
     answer.headers.insert(header::ALLOW, HeaderValue::from_static(place.allow()));
     answer
 }

@@ -53,7 +53,7 @@ pub(crate) fn landing(request: &RequestView<'_>, id: RequestId) -> Answer {
 /// `/problems/{code}`: what a problem means and what to do; HTML unless JSON is asked for.
 pub(crate) fn problem_page(slug: &str, request: &RequestView<'_>, id: RequestId) -> Answer {
     let Some(code) = Code::from_slug(slug) else {
-        return Answer::problem(&Problem::new(Code::NotFound), request.path, id);
+        return Answer::problem(&Problem::new(Code::NotFound), request, id);
     };
     let accept = request.field("accept").unwrap_or_default();
     if memchr::memmem::find(accept, b"json").is_some() && !prefers_html(request) {

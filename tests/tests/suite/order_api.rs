@@ -404,3 +404,23 @@ fn the_api_describes_itself() {
     assert!(String::from_utf8_lossy(&page.body).contains("insufficient-stock"));
     assert_eq!(client.get("/problems/nope").status, 404);
 }
+
+#[test]
+fn people_are_told_what_is_wrong_in_their_language() {
+    let platform = Platform::demo();
+    let client = platform.client();
+    let body = zizon_tests::client::order_body("language-1", "PROD001", 1, 1);
+    let languages = [("ko-KR,ko;q=0.9,en;q=0.8", "ko"), ("ja", "ja"), ("fr", "en")];
+    let mut titles = Vec::new();
+    for (accept, tag) in languages {
+        let headers = [("Content-Type", "application/json"), ("Accept-Language", accept)];
+        let refused = client.try_send("POST", "/api/v1/orders", &headers, body.as_bytes()).expect("an answer");
+        assert_eq!((refused.status, refused.code().as_str()), (409, "price-changed"));
+        assert_eq!(refused.header("content-language"), Some(tag));
+        titles.push(refused.json()["title"].as_str().expect("a title").to_owned());
+        // What the edge answers by itself speaks the same language.
+        let lost = client.try_send("GET", "/nowhere", &headers[1..], b"").expect("an answer");
+        assert_eq!((lost.status, lost.header("content-language")), (404, Some(tag)));
+    }
+    assert_eq!(titles[..2], ["가격이 변경되었습니다", "価格が変わりました"]);
+}

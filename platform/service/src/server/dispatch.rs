@@ -19,7 +19,7 @@ use super::Shared;
 use super::connection::{Connection, Counted};
 use crate::metrics::RouteMetrics;
 use crate::request::{Request, RequestId, TraceContext};
-use crate::response::{Body, Response, problem_at};
+use crate::response::{Body, Response, language_of, problem_at};
 use crate::router::{Found, RouteLimits};
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -59,7 +59,8 @@ async fn route<S: Send + Sync + 'static>(
     let (parts, body) = request.into_parts();
     let request_id = RequestId::from_headers(&parts.headers);
     let trace = TraceContext::from_headers(&parts.headers, &request_id);
-    let refuse = |problem: &Problem| problem_at(problem, parts.uri.path(), trace.trace_id());
+    let refuse =
+        |problem: &Problem| problem_at(problem, parts.uri.path(), trace.trace_id(), language_of(&parts.headers));
 
     let path = match normalise_path(parts.uri.path()) {
         Ok(path) => path,
@@ -95,14 +96,14 @@ async fn route<S: Send + Sync + 'static>(
             return (response, metrics);
         }
     };
-    let instance = parts.uri.clone();
+    let (instance, language) = (parts.uri.clone(), language_of(&parts.headers));
     let peer = Arc::clone(&connection.peer);
     let request = Request { parts, params, body, peer, request_id, trace };
     let handler = (route.handler)(Arc::clone(&shared.router.state), request);
     let response = timeout(route.limits.timeout, handler).await.unwrap_or_else(|_| {
         shared.metrics.timeouts.inc();
         let problem = Problem::new(Code::OutcomeUnknown).detail("the handler ran out of time");
-        problem_at(&problem, instance.path(), trace.trace_id())
+        problem_at(&problem, instance.path(), trace.trace_id(), language)
     });
     (response, metrics)
 }

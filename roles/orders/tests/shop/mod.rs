@@ -51,7 +51,7 @@ impl Shop {
 
     pub async fn refused(&self, text: &str) -> Value {
         let problem = self.place(text).await.expect_err("the order is refused");
-        serde_json::from_slice(&problem.to_json("/", "")).unwrap()
+        serde_json::from_slice(&problem.to_json("/", "", zizon_base::language::Language::English)).unwrap()
     }
 }
 
