@@ -48,7 +48,7 @@ impl Handler for Echo {
 
     fn refuse(&self, reject: Reject, _: Protocol, _: Option<()>) -> Answer {
         let problem = Problem::new(reject.code()).detail(reject.detail()).with("reason", reject.reason());
-        Answer::problem(&problem, "", RequestId::random()).closing()
+        Answer::unread(&problem, RequestId::random()).closing()
     }
 
     fn is_draining(&self) -> bool {
