@@ -358,7 +358,7 @@ pub struct Verify {
 /// `zizon fsck`.
 #[derive(Debug, Args)]
 pub struct Fsck {
-    /// Check a snapshot of the running platform.
+    /// Check what is durable of the running platform at this moment; orders go on.
     #[arg(long)]
     pub online: bool,
     /// Where.

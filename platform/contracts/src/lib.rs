@@ -3,6 +3,7 @@
 //! Architecture invariant: types and their encoding only. A role's behaviour, and any I/O, is elsewhere.
 
 pub mod catalog;
+pub mod fsck;
 pub mod headers;
 pub mod orders;
 pub mod paths;

@@ -62,7 +62,10 @@ pub use engine::{
     LsmStore, MemStore, OpenError, OpenProgress, Submitted, Ticket, log_progress,
 };
 pub use fault::{Fault, FaultTable};
-pub use fsck::{Difference, FsckError, FsckHooks, FsckOptions, FsckProgress, FsckReport, FsckStep, fsck};
+pub use fsck::{
+    CheckState, Difference, FsckError, FsckHooks, FsckOptions, FsckProgress, FsckReport, FsckStep, OnlineChecks, Pace,
+    fsck,
+};
 pub use index::{Index, IndexError, IndexRange, IndexState, LsmIndex, LsmOptions, MemDisk, MemIndex};
 pub use model::cond::Cond;
 pub use model::error::{ReadError, WriteError};

@@ -8,9 +8,9 @@ use futures_util::future::join_all;
 use tempfile::TempDir;
 use zizon_journal::Env;
 use zizon_table::{
-    Cond, Difference, Durability, EmbeddedTable, EngineOptions, EngineStatus, Fault, FaultTable, FsckError, FsckHooks,
-    FsckOptions, FsckReport, Item, Key, MemTable, Op, OpenError, Patch, Path, ReadError, Seq, ShardId, SkRange, Table,
-    WriteError, fsck,
+    CheckState, Cond, Difference, Durability, EmbeddedTable, EngineOptions, EngineStatus, Fault, FaultTable, FsckError,
+    FsckHooks, FsckOptions, FsckReport, Item, Key, MemTable, OnlineChecks, Op, OpenError, Patch, Path, ReadError, Seq,
+    ShardId, SkRange, Table, WriteError, fsck,
 };
 
 fn small() -> EngineOptions {
@@ -318,6 +318,56 @@ fn tamper(dir: &TempDir) {
     while index.maintain(at).expect("it flushes") {}
 }
 
+/// Waits until a check in the background has come to an end.
+fn concluded<R: Clone + Send + 'static>(checks: &OnlineChecks<R>) -> CheckState<R> {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        match checks.state() {
+            CheckState::Running(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            state => return state,
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_check_runs_at_a_time_beside_the_work_and_one_that_panics_has_failed() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let table = open(&dir);
+    stock(&table, 10).await;
+    let checks = OnlineChecks::default();
+    assert!(matches!(checks.state(), CheckState::Idle));
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    checks
+        .start(table.clone(), move |report, _| {
+            wait.recv().expect("the test goes on");
+            report.items
+        })
+        .expect("a thread starts");
+    checks.start(table.clone(), |_, _| 77).expect("the one that runs is joined");
+    take_one(&table).await;
+    assert!(matches!(checks.state(), CheckState::Running(_)));
+    go.send(()).expect("the check waits");
+    assert!(matches!(concluded(&checks), CheckState::Done(1)), "{:?}", checks.state());
+
+    checks.start(table.clone(), |_, _| panic!("a conclusion that fails")).expect("a thread starts");
+    assert!(matches!(concluded(&checks), CheckState::Failed(_)), "{:?}", checks.state());
+}
+
+async fn take_one(table: &EmbeddedTable) {
+    table.write(take(1), Durability::Durable).await.expect("writes go on");
+}
+
+#[tokio::test]
+async fn what_a_killed_check_left_is_removed_by_the_next_opening() {
+    let dir = TempDir::new().expect("a temporary directory");
+    open(&dir).close().await;
+    let left = dir.path().join("fsck-1-0.tmp");
+    std::fs::create_dir(&left).expect("a scratch directory");
+    let table = open(&dir);
+    assert!(!left.exists());
+    table.close().await;
+}
+
 #[tokio::test]
 async fn the_check_reports_a_damaged_journal_and_a_missing_index() {
     let dir = TempDir::new().expect("a temporary directory");
@@ -328,6 +378,7 @@ async fn the_check_reports_a_damaged_journal_and_a_missing_index() {
     std::fs::rename(dir.path().join("index"), dir.path().join("gone")).expect("it moves");
     let report = check(&dir).expect("the check runs");
     assert_eq!((report.ok(), report.index_damage.as_deref()), (false, Some("index is missing")));
+    assert_eq!((report.items, report.all_read()), (20, true), "what the journal has is still read");
     std::fs::rename(dir.path().join("gone"), dir.path().join("index")).expect("it moves");
 
     let segment = dir.path().join("journal/00000000000000000001.seg");
@@ -335,7 +386,7 @@ async fn the_check_reports_a_damaged_journal_and_a_missing_index() {
     bytes[5_000] ^= 4;
     std::fs::write(&segment, bytes).expect("it writes");
     let report = check(&dir).expect("the check runs");
-    assert!(!report.ok() && report.journal_damage.is_some(), "{report:?}");
+    assert!(!report.ok() && report.journal_damage.is_some() && !report.all_read(), "{report:?}");
     assert!(matches!(check(&TempDir::new().expect("a directory")), Err(FsckError::NoTable(_))));
 }
 

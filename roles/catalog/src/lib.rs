@@ -16,6 +16,7 @@ pub mod demo;
 mod draft;
 mod error;
 mod feed;
+mod fsck;
 mod metrics;
 mod record;
 mod routes;
@@ -31,10 +32,12 @@ use zizon_table::{EmbeddedTable, EngineOptions, EngineStatus, Table};
 
 pub use config::Config;
 pub use error::RunError;
+pub use fsck::finding;
 pub use metrics::register_metrics;
 pub use routes::openapi;
 
 use crate::feed::Feed;
+use crate::fsck::StoreCheck;
 use crate::routes::Catalog;
 use crate::shelf::Shelf;
 
@@ -57,7 +60,8 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     let feed = Feed::new(table.clone(), shelf.clone(), &config);
     metrics::observe(&ctx.metrics, &shelf, &feed);
     let follower = AbortOnDropHandle::new(tokio::spawn(shelf::follow(table.clone(), shelf.clone())));
-    let catalog = Catalog { table, shelf: shelf.clone(), feed, max_products: config.max_products };
+    let check = StoreCheck::new(embedded.clone());
+    let catalog = Catalog { table, shelf: shelf.clone(), feed, check, max_products: config.max_products };
     let probed = embedded.clone();
     let health = Arc::new(move || vec![table_check(&probed), Check::new("products", true, format!("{}", shelf.len()))]);
     let server = Server::new(&ctx, routes::router(catalog)).with_health(health).run();

@@ -1,6 +1,7 @@
 //! What the role answers.
 
 mod feed;
+mod fsck;
 mod operator;
 mod public;
 mod query;
@@ -15,6 +16,7 @@ use zizon_service::{Request, Response, Router, json_bytes, problem};
 use zizon_table::{ReadError, Table, WriteError};
 
 use crate::feed::Feed;
+use crate::fsck::StoreCheck;
 use crate::shelf::{Entry, Shelf};
 
 /// What handlers work with.
@@ -22,6 +24,7 @@ pub(crate) struct Catalog {
     pub(crate) table: Arc<dyn Table>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) feed: Feed,
+    pub(crate) check: StoreCheck,
     /// The most products kept.
     pub(crate) max_products: u32,
 }
@@ -35,6 +38,8 @@ pub(crate) fn router(catalog: Catalog) -> Router<Catalog> {
         .route("GET", "/internal/v1/products/{id}", operator::show)
         .route("PUT", "/internal/v1/products/{id}", operator::put)
         .route("GET", "/internal/v1/feed", feed::read)
+        .route("POST", "/internal/v1/fsck", fsck::start)
+        .route("GET", "/internal/v1/fsck", fsck::status)
 }
 
 #[derive(OpenApi)]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use shop::{Caller, EDGE, OPERATOR, ORDERS, SUPERVISOR, Shop};
 use zizon_base::market::Market;
@@ -229,5 +229,29 @@ async fn without_demo_the_catalog_is_empty_and_ready() {
     assert_eq!((ready.status.as_u16(), &ready.json()["ready"]), (200, &json!(true)));
     let metrics = shop.caller(SUPERVISOR).get("/metrics").await;
     assert!(String::from_utf8_lossy(&metrics.body).contains("zizon_catalog_products 0"));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn operators_check_the_running_storage() {
+    let dir = tempfile::tempdir().unwrap();
+    let shop = Shop::demo(dir.path());
+    let operator = shop.caller(OPERATOR);
+    let started = operator.send(Method::POST, "/internal/v1/fsck", &[], Bytes::new()).await;
+    assert_eq!(started.status, StatusCode::ACCEPTED);
+    let wait = async {
+        loop {
+            let status = operator.get("/internal/v1/fsck").await.json();
+            match status["state"].as_str() {
+                Some("running") => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+                _ => return status,
+            }
+        }
+    };
+    let status = tokio::time::timeout(std::time::Duration::from_secs(20), wait).await.expect("the check ends");
+    let found = &status["finding"];
+    assert_eq!((&found["ok"], &found["stock"]), (&true.into(), &Value::Null), "{status}");
+    assert!(found["items"].as_u64() > Some(200), "{status}");
+    assert_eq!(shop.caller(EDGE).get("/internal/v1/fsck").await.status, StatusCode::FORBIDDEN);
     shop.close().await;
 }

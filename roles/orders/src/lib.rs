@@ -49,6 +49,7 @@ pub use routes::{openapi, router};
 pub use secrets::{IDS_KEY, PERSONAL_KEY};
 
 use crate::background::expiry::Expiry;
+use crate::background::fsck::StoreCheck;
 use crate::background::{checker, expire, settle};
 use crate::execute::{Settler, Sweeper};
 use crate::keyring::Keyring;
@@ -96,7 +97,9 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
 
     let (health, probed) = (Arc::clone(&service), Arc::clone(&embedded));
     let readiness = Arc::new(move || checks(&health, &probed));
-    let server = Server::new(&ctx, router(Arc::clone(&service))).with_health(readiness).run();
+    let server = Server::new(&ctx, router(Arc::clone(&service), StoreCheck::new(Arc::clone(&embedded))))
+        .with_health(readiness)
+        .run();
     let outcome = tokio::select! {
         served = server => served.map_err(RunError::from),
         () = service.failure.notified() => Err(RunError::StorageFailed),

@@ -116,7 +116,7 @@ async fn come_right(shop: &Shop, table: &EmbeddedTable) {
         shop.test.settle().await;
         shop.test.sweeper().sweep(&"PROD001".parse().unwrap()).await.unwrap();
     }
-    let report = audit_feed(table, u64::MAX).await.unwrap();
+    let report = audit_feed(table, u64::MAX, &mut || {}).await.unwrap();
     assert!(report.ok && report.unsettled == 0, "{report:?}");
 }
 

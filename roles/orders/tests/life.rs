@@ -109,7 +109,7 @@ async fn stock_is_split_and_merged_while_orders_hold_units_of_it() {
     }
     let stock = shop.test.stock_of("PROD001").await;
     assert_eq!((stock.available, stock.held, stock.on_hand), (350, 0, 350));
-    let report = audit_feed(&*table, u64::MAX).await.unwrap();
+    let report = audit_feed(&*table, u64::MAX, &mut || {}).await.unwrap();
     assert!(report.ok && report.unsettled == 0, "{report:?}");
     assert_eq!(audit_items(table.items()).unwrap().differences, Vec::<String>::new());
 }
@@ -133,7 +133,7 @@ async fn stock_is_changed_while_orders_come_in_and_the_books_close() {
         assert_eq!(sold, 400, "{mode:?}");
         shop.test.settle().await;
         assert_eq!(shop.test.stock_of("PROD001").await.held, 400);
-        let report = audit_feed(&*table, u64::MAX).await.unwrap();
+        let report = audit_feed(&*table, u64::MAX, &mut || {}).await.unwrap();
         assert!(report.ok && report.unsettled == 0, "{report:?}");
         table.close().await;
     }
@@ -231,7 +231,7 @@ async fn an_order_expires_when_its_time_is_over_and_not_before() {
         shop.test.settle().await;
         let stock = shop.test.stock_of("PROD001").await;
         assert_eq!((stock.available, stock.held), (1_000, 0), "{mode:?}");
-        let report = audit_feed(&*table, u64::MAX).await.unwrap();
+        let report = audit_feed(&*table, u64::MAX, &mut || {}).await.unwrap();
         assert!(report.ok && report.unsettled == 0, "{report:?}");
     }
 }
@@ -261,7 +261,7 @@ async fn a_paid_order_is_sold_and_neither_expires_nor_sells_twice() {
         assert_eq!((stock.available, stock.sold), (1_000, 0), "{mode:?}");
         let refused = service.bring_about(&id, Event::PickStarted, Actor::Operator).await.unwrap_err();
         assert_eq!(refused.code, Code::InvalidTransition);
-        assert!(audit_feed(&*table, u64::MAX).await.unwrap().ok);
+        assert!(audit_feed(&*table, u64::MAX, &mut || {}).await.unwrap().ok);
     }
 }
 
@@ -280,10 +280,10 @@ async fn an_order_with_more_products_than_a_plan_holds_is_placed_and_called_off(
     assert!(settler.is_active());
     settler.wait().await;
     while settler.step().await.unwrap() > 0 {}
-    assert!(audit_feed(&*table, u64::MAX).await.unwrap().ok);
+    assert!(audit_feed(&*table, u64::MAX, &mut || {}).await.unwrap().ok);
     cancel(&shop, &id).await;
     while settler.step().await.unwrap() > 0 {}
-    let report = audit_feed(&*table, u64::MAX).await.unwrap();
+    let report = audit_feed(&*table, u64::MAX, &mut || {}).await.unwrap();
     assert!(report.ok && report.unsettled == 0, "{report:?}");
     assert_eq!(shop.test.stock_of("P99").await.available, 1);
     assert!(!settler.rest(true).await.unwrap(), "work may still land");

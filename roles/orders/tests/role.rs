@@ -88,6 +88,49 @@ fn read(response: &UpstreamResponse) -> Value {
     serde_json::from_slice(&response.body).unwrap()
 }
 
+/// What a check of the running role found.
+async fn checked(operator: &Upstream) -> Value {
+    let started = send(operator, Method::POST, "/internal/v1/fsck", None, "").await;
+    assert_eq!(started.status, StatusCode::ACCEPTED);
+    let wait = async {
+        loop {
+            let status = read(&send(operator, Method::GET, "/internal/v1/fsck", None, "").await);
+            match status["state"].as_str() {
+                Some("running") => tokio::time::sleep(Duration::from_millis(20)).await,
+                Some("done") => return status["finding"].clone(),
+                other => panic!("{other:?}: {status}"),
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), wait).await.expect("the check ends")
+}
+
+#[tokio::test]
+async fn a_check_of_the_running_role_finds_a_damaged_journal_and_says_nothing_about_stock() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mesh = TestMesh::new();
+    start_catalog(&mut mesh, dir.path());
+    let orders = start_orders(&mut mesh, dir.path());
+    ready(&mesh, orders.address).await;
+    let operator = caller(&mesh, "ns/ops/sa/operator", orders.address);
+    assert_eq!(read(&send(&operator, Method::GET, "/internal/v1/fsck", None, "").await)["state"], "idle");
+    assert_eq!(checked(&operator).await["ok"], true);
+
+    let segment = dir.path().join("orders/journal/00000000000000000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let named = bytes.windows(7).position(|window| window == b"PROD001").expect("a frame names the product");
+    bytes[named] ^= 1;
+    let file = std::fs::OpenOptions::new().write(true).open(&segment).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &bytes[named..=named], named as u64).unwrap();
+
+    let found = checked(&operator).await;
+    assert_eq!((&found["ok"], &found["stock"]), (&json!(false), &Value::Null), "{found}");
+    let difference = found["first_difference"].as_str().unwrap_or_default();
+    assert!(difference.starts_with("journal: ") && difference.contains("00000000000000000001.seg"), "{found}");
+    orders.shutdown.cancel();
+    orders.role.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn an_order_is_placed_replayed_shown_called_off_and_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -133,8 +176,11 @@ async fn an_order_is_placed_replayed_shown_called_off_and_there_after_a_restart(
         assert_eq!(cancelled["status"], "cancelled");
         assert_eq!(cancelled["items"], order["items"]);
     }
-    let checked = read(&send(&operator, Method::POST, "/internal/v1/fsck", None, "").await);
-    assert_eq!((&checked["ok"], &checked["orders"]), (&json!(true), &json!(1)), "{checked}");
+    let found = checked(&operator).await;
+    assert_eq!((&found["ok"], &found["first_difference"]), (&json!(true), &Value::Null), "{found}");
+    assert_eq!((&found["stock"]["orders"], &found["stock"]["facts"]), (&json!(1), &json!(1)), "{found}");
+    assert_eq!(found["stock"]["seq"], found["seq"], "one position for all of it");
+    assert!(found["items"].as_u64() > Some(2) && found["plans"].as_u64() > Some(2), "{found}");
 
     first.shutdown.cancel();
     first.role.await.unwrap().unwrap();

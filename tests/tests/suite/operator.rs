@@ -87,6 +87,8 @@ fn a_running_platform_is_not_checked_behind_its_back() {
     let output = platform.run(&["fsck"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains(&platform.pid().to_string()), "{said}");
-    let online = platform.run(&["fsck", "--online"]);
-    assert!(online.status.success(), "{}", String::from_utf8_lossy(&online.stderr));
+    let online = platform.json(&["fsck", "--online"]);
+    let roles: Vec<_> = [0, 1].map(|at| (&online["stores"][at]["role"], &online["stores"][at]["ok"])).into();
+    assert_eq!(roles, [(&"catalog".into(), &true.into()), (&"orders".into(), &true.into())], "{online}");
+    assert_eq!(online["stores"][1]["stock"]["ok"], true, "{online}");
 }

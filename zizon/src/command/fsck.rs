@@ -6,16 +6,19 @@ use std::{
     process::ExitCode,
     sync::mpsc::sync_channel,
     thread,
+    time::Duration,
 };
 
 use anyhow::Result;
 use http::Method;
 use serde::Serialize;
-use serde_json::{Value, json};
 use zizon_base::role::Role;
-use zizon_contracts::paths::Paths;
-use zizon_orders::background::audit::{AuditReport, audit_items};
-use zizon_table::{FsckError, FsckHooks, FsckOptions, FsckProgress, FsckReport, FsckStep, Item, fsck};
+use zizon_contracts::{
+    fsck::{CheckStatus, StockReport, StoreFinding},
+    paths::Paths,
+};
+use zizon_orders::background::audit::audit_items;
+use zizon_table::{FsckError, FsckHooks, FsckOptions, FsckProgress, FsckReport, Item, fsck};
 
 use super::{
     local::{self, block_on},
@@ -34,84 +37,99 @@ const STORES: [Role; 2] = [Role::Catalog, Role::Orders];
 /// Items on their way to the audit.
 const ITEMS_WAITING: usize = 1024;
 
-/// What was found in one role's table.
+/// How often a running check is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+const PATH: &str = "/internal/v1/fsck";
+
+/// What was found, for people and for machines.
 #[derive(Debug, Serialize)]
-struct Finding {
-    role: &'static str,
+struct Report {
     ok: bool,
-    plans: u64,
-    items: u64,
-    truncated_bytes: u64,
-    /// The first thing that is wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_difference: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stock: Option<AuditReport>,
+    stores: Vec<StoreFinding>,
 }
 
 /// Checks everything; exit code 0 only if all agrees.
 pub fn run(options: &cli::Fsck) -> Result<ExitCode> {
-    let report = if options.online { online(options)? } else { offline(options)? };
+    let stores = if options.online { online(options)? } else { offline(options)? };
+    let report = Report { ok: stores.iter().all(|store| store.ok), stores };
     if options.local.json {
         output::json(&report)?;
     } else {
-        print(&report);
+        report.stores.iter().for_each(print);
     }
-    let ok = report.get("ok").and_then(Value::as_bool).unwrap_or(false);
-    Ok(ExitCode::from(if ok { 0 } else { exit::NO }))
+    Ok(ExitCode::from(if report.ok { 0 } else { exit::NO }))
 }
 
-fn online(options: &cli::Fsck) -> Result<Value> {
+fn online(options: &cli::Fsck) -> Result<Vec<StoreFinding>> {
     block_on(async {
         let operator = Operator::connect(&options.local.data).await?;
-        operator.call(Role::Orders, Method::POST, "/internal/v1/fsck", NOTHING).await
+        let mut findings = Vec::new();
+        for role in STORES {
+            let finding = check_running(&operator, role).await;
+            clear_progress();
+            findings.push(finding?);
+        }
+        Ok(findings)
     })
 }
 
-fn offline(options: &cli::Fsck) -> Result<Value> {
+/// The role checks beside its work; this asks until it has come to an end.
+async fn check_running(operator: &Operator, role: Role) -> Result<StoreFinding> {
+    let mut status: CheckStatus = operator.call(role, Method::POST, PATH, NOTHING).await?;
+    loop {
+        match status {
+            CheckStatus::Done { finding } => return Ok(finding),
+            CheckStatus::Running { step, done, of } => show_progress(role, &step, done, of),
+            CheckStatus::Failed { reason } => {
+                let message = format!("{role} could not check its storage: {reason}");
+                return Err(
+                    Failure::unknown(message, "the role's log says more; there must be room on its disk").into()
+                );
+            }
+            CheckStatus::Idle => {
+                let message = format!("{role} was started anew while it checked");
+                return Err(Failure::unknown(message, "check again").into());
+            }
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+        status = operator.call(role, Method::GET, PATH, NOTHING).await?;
+    }
+}
+
+fn offline(options: &cli::Fsck) -> Result<Vec<StoreFinding>> {
     let paths = local::paths_of(&options.local.data)?;
     if let Some(pid) = lock::holder(&paths.lock_file()) {
         let message = format!("a platform is running on {} as pid {pid}", paths.data().display());
         return Err(Failure::refused(message, "stop it first, or check a snapshot with --online").into());
     }
-    let mut findings = Vec::new();
-    for role in STORES {
-        findings.push(check(role, &paths)?);
-    }
-    let ok = findings.iter().all(|finding| finding.ok);
-    Ok(json!({ "ok": ok, "stores": findings }))
+    STORES.into_iter().map(|role| check(role, &paths)).collect()
 }
 
-fn check(role: Role, paths: &Paths) -> Result<Finding> {
+fn check(role: Role, paths: &Paths) -> Result<StoreFinding> {
     let directory = paths.role(role.name());
-    let (report, stock) = if role == Role::Orders {
-        let (report, stock) = check_with_stock(&directory)?;
-        (report, Some(stock))
-    } else {
-        (check_table(role, &directory, &mut |_| {}), None)
-    };
-    let report = report.map_err(|error| refused(role, &directory, &error))?;
-    let first_difference = first_difference(&report, stock.as_ref());
-    Ok(Finding {
-        role: role.name(),
-        ok: first_difference.is_none(),
-        plans: report.plans,
-        items: report.items,
-        truncated_bytes: report.truncated_bytes,
-        first_difference,
-        stock,
-    })
+    let failed = |error: FsckError| refused(role, &directory, &error);
+    if role == Role::Catalog {
+        let report = check_table(role, &directory, &mut |_| {}).map_err(failed)?;
+        return Ok(zizon_catalog::finding(&report));
+    }
+    let (report, stock) = check_with_stock(&directory)?;
+    let report = report.map_err(failed)?;
+    let stock = report.all_read().then(|| stock.map(|stock| StockReport { seq: report.last_seq, ..stock }));
+    Ok(zizon_orders::background::fsck::finding(&report, stock))
 }
 
 fn check_table(role: Role, directory: &Path, visit: &mut dyn FnMut(&Item)) -> Result<FsckReport, FsckError> {
-    let mut progress = |progress: FsckProgress| show_progress(role, progress);
+    let mut progress = |at: FsckProgress| show_progress(role, &at.step.to_string(), at.done, at.of);
     let report = fsck(directory, &FsckOptions::default(), &mut FsckHooks { progress: &mut progress, visit });
     clear_progress();
     report
 }
 
+type Audited = Result<StockReport, String>;
+
 /// The table's check hands every item to the audit of the stock, which adds up orders on a thread of its own.
-fn check_with_stock(directory: &Path) -> Result<(Result<FsckReport, FsckError>, AuditReport)> {
+fn check_with_stock(directory: &Path) -> Result<(Result<FsckReport, FsckError>, Audited)> {
     thread::scope(|scope| {
         let (items, audited) = sync_channel::<Item>(ITEMS_WAITING);
         let audit = scope.spawn(move || audit_items(audited));
@@ -121,15 +139,8 @@ fn check_with_stock(directory: &Path) -> Result<(Result<FsckReport, FsckError>, 
         });
         drop(items);
         let audit = audit.join().map_err(|_| anyhow::anyhow!("the audit of the stock ended early"))?;
-        Ok((report, audit?))
+        Ok((report, audit.map_err(|error| error.to_string())))
     })
-}
-
-fn first_difference(report: &FsckReport, stock: Option<&AuditReport>) -> Option<String> {
-    let damage = report.journal_damage.as_ref().map(|damage| format!("journal: {damage}"));
-    let damage = damage.or_else(|| report.index_damage.as_ref().map(|damage| format!("index: {damage}")));
-    let damage = damage.or_else(|| report.differences.first().map(ToString::to_string));
-    damage.or_else(|| stock.and_then(|stock| stock.differences.first().cloned()))
 }
 
 fn refused(role: Role, dir: &Path, error: &FsckError) -> Failure {
@@ -141,17 +152,12 @@ fn refused(role: Role, dir: &Path, error: &FsckError) -> Failure {
     Failure::unknown(format!("{role} in {}: {error}", dir.display()), remedy)
 }
 
-fn show_progress(role: Role, progress: FsckProgress) {
+fn show_progress(role: Role, step: &str, done: u64, of: u64) {
     let mut out = std::io::stderr().lock();
     if !out.is_terminal() {
         return;
     }
-    let step = match progress.step {
-        FsckStep::Verify => "verifying the journal",
-        FsckStep::Rebuild => "rebuilding the state",
-        FsckStep::Compare => "comparing with the index",
-    };
-    let percent = (progress.done * 100).checked_div(progress.of).map_or_else(String::new, |done| format!(" {done} %"));
+    let percent = (done * 100).checked_div(of).map_or_else(String::new, |done| format!(" {done} %"));
     // Progress that cannot be shown is no reason to stop.
     let _ = write!(out, "\r\x1b[2K{role}: {step}{percent}").and_then(|()| out.flush());
 }
@@ -162,46 +168,37 @@ fn clear_progress() {
     }
 }
 
-fn print(report: &Value) {
-    for store in report["stores"].as_array().into_iter().flatten() {
-        let text = |name: &str| store[name].to_string();
-        let role = store["role"].as_str().unwrap_or_default();
-        match store["first_difference"].as_str() {
-            Some(difference) => {
-                output::line(&format!(
-                    "{}  {}",
-                    output::paint(role, Style::Bold),
-                    output::paint(difference, Style::Red)
-                ));
-            }
-            None => output::line(&format!(
-                "{}  {}  {} plans, {} items, journal and index agree",
-                output::paint(role, Style::Bold),
-                output::paint("ok", Style::Green),
-                text("plans"),
-                text("items")
-            )),
-        }
-        if let Some(stock) = store.get("stock").filter(|stock| stock.is_object()) {
-            print_stock(stock);
-        }
+fn print(store: &StoreFinding) {
+    let role = output::paint(&format!("{:<7}", store.role), Style::Bold);
+    match &store.first_difference {
+        Some(difference) => output::line(&format!("{role}  {}", output::paint(difference, Style::Red))),
+        None => output::line(&format!(
+            "{role}  {}  {} plans, {} items, journal and index agree",
+            output::paint("ok", Style::Green),
+            store.plans,
+            store.items
+        )),
     }
-    if report["stores"].is_null() {
-        print_stock(report);
+    match &store.stock {
+        Some(stock) => print_stock(stock),
+        None if store.role == Role::Orders.name() => {
+            output::line("stock    not checked: what it follows from could not be read whole");
+        }
+        None => {}
     }
 }
 
-fn print_stock(stock: &Value) {
-    let verdict = if stock["ok"] == true {
+fn print_stock(stock: &StockReport) {
+    let verdict = if stock.ok {
         output::paint("the equation closes", Style::Green)
     } else {
         output::paint("the equation does not close", Style::Red)
     };
     output::line(&format!(
-        "stock   {verdict}  {} products, {} orders, {} changes of state",
-        stock["products"], stock["orders"], stock["facts"]
+        "stock    {verdict}  {} products, {} orders, {} changes of state",
+        stock.products, stock.orders, stock.facts
     ));
-    for difference in stock["differences"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for difference in &stock.differences {
         output::line(&format!("  {difference}"));
     }
 }

@@ -81,6 +81,8 @@ impl EmbeddedTable {
         let engine = Arc::new(Engine::open(env, journal, store, options, progress)?);
         let threads = Threads::start(&engine, "table").map_err(|error| OpenError::Index(IndexError::Io(error)))?;
         let dir = journal.parent().unwrap_or(journal).to_owned();
+        // A check ends with its process.
+        crate::fsck::remove_leftovers(&dir);
         Ok(Arc::new(Self { engine, dir, threads: Mutex::new(Some(threads)) }))
     }
 

@@ -13,6 +13,8 @@ use crate::model::key::Key;
 
 /// Items between two reports of progress.
 const REPORT_EVERY: u64 = 16_384;
+/// Differences after which one more thing that cannot be read ends the check.
+const MAX_UNREADABLE: u64 = 1_000;
 
 /// One thing on which journal and index do not agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +67,6 @@ pub(super) fn compare(
 ) {
     let mut journal = journal.filter(is_item).peekable();
     let mut index = index.filter(is_item).peekable();
-    let note = |report: &mut FsckReport, difference| {
-        report.difference_count += 1;
-        if report.differences.len() < max_differences {
-            report.differences.push(difference);
-        }
-    };
     loop {
         let (from_journal, from_index) = match order(journal.peek(), index.peek()) {
             None => break,
@@ -86,14 +82,50 @@ pub(super) fn compare(
         match check(reader, from_journal, from_index, hooks) {
             Ok(()) => {}
             Err(difference) => {
-                let ends = matches!(difference, Difference::Unreadable { .. });
-                note(report, difference);
-                if ends && report.difference_count > 1_000 {
+                if note(report, difference, max_differences) {
                     break;
                 }
             }
         }
     }
+}
+
+/// Shows every item the journal has to the visitor, where there is no index to compare with.
+pub(super) fn visit(
+    reader: &Reader,
+    journal: IndexRange,
+    max_differences: usize,
+    hooks: &mut FsckHooks<'_>,
+    report: &mut FsckReport,
+) {
+    for entry in journal.filter(is_item) {
+        report.items += 1;
+        if report.items.is_multiple_of(REPORT_EVERY) {
+            (hooks.progress)(FsckProgress { step: FsckStep::Compare, done: report.items, of: 0 });
+        }
+        let item = entry
+            .map_err(|error| Difference::Unreadable { what: format!("scratch index: {error}") })
+            .and_then(|(key, slot)| resolve(reader, &key, &slot));
+        match item {
+            Ok(item) => (hooks.visit)(&item),
+            Err(difference) => {
+                if note(report, difference, max_differences) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Notes a difference; true when so much cannot be read that going on tells nothing more.
+fn note(report: &mut FsckReport, difference: Difference, max_differences: usize) -> bool {
+    let unreadable = matches!(difference, Difference::Unreadable { .. });
+    report.unreadable += u64::from(unreadable);
+    report.difference_count += 1;
+    if report.differences.len() < max_differences {
+        report.differences.push(difference);
+    }
+    unreadable && report.difference_count > MAX_UNREADABLE
 }
 
 fn is_item(entry: &Entry) -> bool {

@@ -3,6 +3,7 @@
 //! Memory is bounded: the rebuilt state goes into an index of its own in a scratch directory, and the two are
 //! read side by side in the order of their keys.
 
+mod background;
 mod compare;
 mod online;
 mod rebuild;
@@ -11,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 use zizon_journal::{Env, Journal};
 
+pub use background::{CheckState, OnlineChecks, Pace};
 pub use compare::Difference;
+pub(crate) use rebuild::remove_leftovers;
 
 use crate::engine::{EngineOptions, IndexStore, LsmStore};
 use crate::index::{Index, IndexError};
@@ -57,6 +60,8 @@ pub struct FsckReport {
     pub difference_count: u64,
     /// The first of them.
     pub differences: Vec<Difference>,
+    /// Items that could not be read; what is said about all items rests on fewer.
+    pub unreadable: u64,
 }
 
 impl FsckReport {
@@ -64,6 +69,20 @@ impl FsckReport {
     #[must_use]
     pub fn ok(&self) -> bool {
         self.journal_damage.is_none() && self.index_damage.is_none() && self.difference_count == 0
+    }
+
+    /// Whether every item of the journal was read, so that conclusions from all of them hold.
+    #[must_use]
+    pub fn all_read(&self) -> bool {
+        self.journal_damage.is_none() && self.unreadable == 0
+    }
+
+    /// The first thing that is wrong, the journal before the index, the index before single items.
+    #[must_use]
+    pub fn first_difference(&self) -> Option<String> {
+        let damage = self.journal_damage.as_ref().map(|damage| format!("journal: {damage}"));
+        let damage = damage.or_else(|| self.index_damage.as_ref().map(|damage| format!("index: {damage}")));
+        damage.or_else(|| self.differences.first().map(ToString::to_string))
     }
 }
 
@@ -87,6 +106,16 @@ pub enum FsckStep {
     Rebuild,
     /// Comparing; counted in items.
     Compare,
+}
+
+impl std::fmt::Display for FsckStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Verify => "verifying the journal",
+            Self::Rebuild => "rebuilding the state",
+            Self::Compare => "comparing with the index",
+        })
+    }
 }
 
 /// Why a table could not be checked.
@@ -164,7 +193,10 @@ pub fn fsck(dir: &Path, options: &FsckOptions, hooks: &mut FsckHooks<'_>) -> Res
             let found = index.range(std::ops::Bound::Unbounded, std::ops::Bound::Unbounded, last);
             compare::compare(&reader, scratch.all(last), found, options.max_differences, hooks, &mut report);
         }
-        Err(damage) => report.index_damage = Some(damage),
+        Err(damage) => {
+            report.index_damage = Some(damage);
+            compare::visit(&reader, scratch.all(last), options.max_differences, hooks, &mut report);
+        }
     }
     Ok(report)
 }

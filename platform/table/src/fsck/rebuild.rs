@@ -50,7 +50,7 @@ impl Scratch {
 }
 
 /// Removes what a check that was killed has left. The caller owns the table.
-pub(super) fn remove_leftovers(dir: &Path) {
+pub(crate) fn remove_leftovers(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use zizon_base::ids::OrderId;
+use zizon_contracts::fsck::StockReport;
 use zizon_table::{Change, Item, ReadError, Seq, ShardId, Table};
 
 use crate::execute::ExecuteError;
@@ -15,7 +16,7 @@ use crate::stock::directory::ISSUED;
 use crate::stock::shard::{SETTLED, Shard};
 
 /// Changes taken from the feed at once.
-const BATCH: u32 = 2_048;
+const BATCH: u32 = 256;
 
 /// The audit could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -26,25 +27,6 @@ pub enum AuditError {
     /// An order could not be read.
     #[error(transparent)]
     Order(#[from] ExecuteError),
-}
-
-/// What an audit found.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-pub struct AuditReport {
-    /// Whether everything agrees.
-    pub ok: bool,
-    /// Position of the feed the audit is about.
-    pub seq: u64,
-    /// Orders read.
-    pub orders: u64,
-    /// Facts read.
-    pub facts: u64,
-    /// Products with stock.
-    pub products: u64,
-    /// Shards not compared with their orders because an effect is still on its way.
-    pub unsettled: u64,
-    /// The first differences, at most 20.
-    pub differences: Vec<String>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -136,7 +118,7 @@ impl Audit {
 
     /// Compares everything; `seq` is the position of the feed all of it is from.
     #[must_use]
-    pub fn finish(mut self, seq: u64) -> AuditReport {
+    pub fn finish(mut self, seq: u64) -> StockReport {
         let mut differences = Vec::new();
         let mut unsettled = 0;
         let mut on_hand: BTreeMap<&str, i64> = BTreeMap::new();
@@ -171,7 +153,7 @@ impl Audit {
         differences.extend(on_hand.keys().map(|sku| format!("{sku}: shards without a directory")));
         let ok = differences.is_empty();
         differences.truncate(MAX_DIFFERENCES);
-        AuditReport {
+        StockReport {
             ok,
             seq,
             orders: self.orders,
@@ -188,7 +170,7 @@ impl Audit {
 ///
 /// # Errors
 /// An order cannot be read.
-pub fn audit_items(items: impl IntoIterator<Item = Item>) -> Result<AuditReport, ExecuteError> {
+pub fn audit_items(items: impl IntoIterator<Item = Item>) -> Result<StockReport, ExecuteError> {
     let mut audit = Audit::default();
     let mut open: Option<(OrderId, Item, Vec<Item>)> = None;
     for item in items {
@@ -219,11 +201,16 @@ fn close(audit: &mut Audit, open: Option<(OrderId, Item, Vec<Item>)>) -> Result<
     Ok(())
 }
 
-/// Audits a table that is in use, by its feed from the beginning to where it is at the start of the call.
+/// Audits a table that is in use, by its feed from the beginning through the position `through`; `rest` is called
+/// between the batches.
 ///
 /// # Errors
 /// The feed or an order cannot be read.
-pub async fn audit_feed(table: &dyn Table, through: u64) -> Result<AuditReport, AuditError> {
+pub async fn audit_feed(
+    table: &dyn Table,
+    through: u64,
+    rest: &mut (dyn FnMut() + Send),
+) -> Result<StockReport, AuditError> {
     let mut audit = Audit::default();
     let mut next = Seq(1);
     let mut reached = 0;
@@ -235,7 +222,7 @@ pub async fn audit_feed(table: &dyn Table, through: u64) -> Result<AuditReport, 
             reached = change.seq.0;
             take(&mut audit, table, change).await?;
         }
-        tokio::task::yield_now().await;
+        rest();
     }
     Ok(audit.finish(reached))
 }

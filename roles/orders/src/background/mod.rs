@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod checker;
 pub mod expiry;
+pub mod fsck;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! What the role answers.
 
+mod fsck;
 mod operator;
 mod public;
 
@@ -11,15 +12,16 @@ use zizon_base::problem::Problem;
 use zizon_contracts::orders::{
     CreateOrder, CreateOrderItem, OrderBody, OrderItem, OrderLinks, OrderTotals, Reservation, ShippingAddress,
 };
-use zizon_service::{Request, Response, RouteLimits, Router, json, problem};
+use zizon_service::{Request, Response, Router, json, problem};
 
+use crate::background::fsck::StoreCheck;
 use crate::service::OrdersService;
 
 /// Every route of the role.
 #[must_use]
-pub fn router(service: Arc<OrdersService>) -> Router<OrdersService> {
-    // An audit reads the whole feed.
-    let long = RouteLimits { timeout: std::time::Duration::from_secs(300), ..RouteLimits::default() };
+pub fn router(service: Arc<OrdersService>, check: StoreCheck) -> Router<OrdersService> {
+    let check = Arc::new(check);
+    let checking = Arc::clone(&check);
     Router::new(service)
         .route("POST", "/api/v1/orders", public::create_order)
         .route("GET", "/api/v1/orders/{id}", public::show_order)
@@ -30,7 +32,8 @@ pub fn router(service: Arc<OrdersService>) -> Router<OrdersService> {
         .route("GET", "/internal/v1/orders", operator::list_orders)
         .route("GET", "/internal/v1/orders/{id}", operator::show_order)
         .route("POST", "/internal/v1/orders/{id}/cancel", operator::cancel_order)
-        .route_with(long, "POST", "/internal/v1/fsck", operator::fsck)
+        .route("POST", "/internal/v1/fsck", move |_, request| std::future::ready(fsck::start(&checking, &request)))
+        .route("GET", "/internal/v1/fsck", move |_, _| std::future::ready(fsck::status(&check)))
 }
 
 #[derive(OpenApi)]

@@ -10,9 +10,8 @@ use zizon_service::{Request, Response};
 use zizon_table::{Cursor, Seq, ShardId, SkRange};
 
 use super::answer;
-use crate::background::audit::{AuditError, AuditReport, audit_feed};
+use crate::execute::LoadedOrder;
 use crate::execute::load::load;
-use crate::execute::{ExecuteError, LoadedOrder};
 use crate::keys::{self, Named};
 use crate::order::fact::Actor;
 use crate::order::render::render;
@@ -88,18 +87,6 @@ pub(super) async fn list_orders(service: Arc<OrdersService>, request: Request) -
         }
     };
     answer(listed.await, &request)
-}
-
-pub(super) async fn fsck(service: Arc<OrdersService>, request: Request) -> Response {
-    let audited: Answered<AuditReport> = async {
-        let report = audit_feed(&*service.table, service.executor.last_seq()).await;
-        report.map_err(|error| match error {
-            AuditError::Read(error) => service.problem(&ExecuteError::from(error)),
-            AuditError::Order(error) => service.problem(&error),
-        })
-    }
-    .await;
-    answer(audited, &request)
 }
 
 async fn view(service: &OrdersService, sku: &Sku) -> Answered<StockView> {
