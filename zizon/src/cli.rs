@@ -263,8 +263,10 @@ pub enum Order {
         #[command(flatten)]
         local: Local,
     },
-    /// List orders, a user's newest first with --user.
-    #[command(after_help = "Examples:\n  zizon order ls --user user_42")]
+    /// List orders, the newest first.
+    #[command(
+        after_help = "Examples:\n  zizon order ls --user user_42\n  zizon order ls --limit 100 --cursor f15203\n\nThe last line, or next_cursor with --json, says how to go on where there are more. The orders of a user with more than\n10,000 are found by reading what was placed backwards, so that a list may be shorter than --limit and still go on."
+    )]
     Ls {
         /// Only this user's.
         #[arg(long, value_name = "U")]
@@ -272,6 +274,9 @@ pub enum Order {
         /// At most this many.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
+        /// Go on where the list before ended (`next_cursor`).
+        #[arg(long, value_name = "C")]
+        cursor: Option<String>,
         /// Where.
         #[command(flatten)]
         local: Local,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use http::Method;
 use zizon_base::{
+    ids::UserRef,
     money::{Currency, Money},
     role::Role,
 };
@@ -36,20 +37,40 @@ pub fn run(command: Order) -> Result<ExitCode> {
             })?;
             show(&order, &local)?;
         }
-        Order::Ls { user, limit, local } => {
-            let page: OrderPage = block_on(async {
+        Order::Ls { user, limit, cursor, local } => {
+            let page = block_on(async {
                 let operator = Operator::connect(&local.data).await?;
-                let mut path = format!("/internal/v1/orders?limit={limit}");
-                if let Some(user) = &user {
-                    path.push_str("&user=");
-                    path.push_str(&encode(user.as_str()));
-                }
-                operator.call(Role::Orders, Method::GET, &path, NOTHING).await
+                pages(&operator, user.as_ref(), limit, cursor).await
             })?;
-            list(&page, &local)?;
+            list(&page, user.as_ref(), &local)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Most requests for one list: a page may be empty and still go on.
+const MAX_PAGES: usize = 40;
+/// Most orders the role answers with at once.
+const PAGE: usize = 100;
+
+async fn pages(operator: &Operator, user: Option<&UserRef>, limit: u32, cursor: Option<String>) -> Result<OrderPage> {
+    let mut all = OrderPage { data: Vec::new(), next_cursor: cursor };
+    for _ in 0..MAX_PAGES {
+        let left = usize::try_from(limit)?.saturating_sub(all.data.len());
+        let mut path = format!("/internal/v1/orders?limit={}", left.min(PAGE));
+        for (name, value) in [("user", user.map(UserRef::as_str)), ("cursor", all.next_cursor.as_deref())] {
+            if let Some(value) = value {
+                path.push_str(&format!("&{name}={}", encode(value)));
+            }
+        }
+        let page: OrderPage = operator.call(Role::Orders, Method::GET, &path, NOTHING).await?;
+        all.data.extend(page.data);
+        all.next_cursor = page.next_cursor;
+        if all.next_cursor.is_none() || all.data.len() >= usize::try_from(limit)? {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 fn amount(minor_units: i64, currency: &str) -> String {
@@ -65,7 +86,7 @@ fn status_style(status: &str) -> Style {
     }
 }
 
-fn list(page: &OrderPage, local: &Local) -> Result<()> {
+fn list(page: &OrderPage, user: Option<&UserRef>, local: &Local) -> Result<()> {
     if local.json {
         return output::json(page);
     }
@@ -81,12 +102,14 @@ fn list(page: &OrderPage, local: &Local) -> Result<()> {
             (order.id.clone(), Some(Style::Dim)),
         ]);
     }
-    output::line(table.render().trim_end());
     if page.data.is_empty() {
         output::line("no orders");
+    } else {
+        output::line(table.render().trim_end());
     }
-    if page.next_cursor.is_some() {
-        output::line(&output::paint("more with a larger --limit", Style::Dim));
+    if let Some(cursor) = &page.next_cursor {
+        let user = user.map_or_else(String::new, |user| format!(" --user {user}"));
+        output::line(&output::paint(&format!("more: zizon order ls{user} --cursor {cursor}"), Style::Dim));
     }
     Ok(())
 }

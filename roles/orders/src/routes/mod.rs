@@ -1,6 +1,7 @@
 //! What the role answers.
 
 mod fsck;
+mod list;
 mod operator;
 mod public;
 
@@ -29,7 +30,7 @@ pub fn router(service: Arc<OrdersService>, check: StoreCheck) -> Router<OrdersSe
         .route("GET", "/internal/v1/stock/{sku}", operator::show_stock)
         .route("PUT", "/internal/v1/stock/{sku}", operator::set_stock)
         .route("POST", "/internal/v1/stock/{sku}/shards", operator::shard_stock)
-        .route("GET", "/internal/v1/orders", operator::list_orders)
+        .route("GET", "/internal/v1/orders", list::list_orders)
         .route("GET", "/internal/v1/orders/{id}", operator::show_order)
         .route("POST", "/internal/v1/orders/{id}/cancel", operator::cancel_order)
         .route("POST", "/internal/v1/fsck", move |_, request| std::future::ready(fsck::start(&checking, &request)))
