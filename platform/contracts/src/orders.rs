@@ -83,8 +83,8 @@ pub struct OrderBody {
     pub items: Vec<OrderItem>,
     /// The sums.
     pub totals: OrderTotals,
-    /// Until when the stock is kept for payment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Until when the stock is kept for payment; null once it is not waited for any more.
+    #[schema(required = true)]
     pub reservation: Option<Reservation>,
     /// RFC 3339, UTC, milliseconds.
     pub created_at: String,
@@ -147,8 +147,9 @@ pub struct Reservation {
 /// Links of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderLinks {
-    /// Where payments are made.
-    pub pay: String,
+    /// Where payments are made, while one is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pay: Option<String>,
 }
 
 /// Stock of one SKU, read in one consistent snapshot: `on_hand = available + held + sold`.

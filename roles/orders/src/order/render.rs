@@ -10,7 +10,8 @@ use super::state::{Lifecycle, State};
 /// Path of an order, without its id.
 pub const ORDERS_PATH: &str = "/api/v1/orders/";
 
-/// The body of the 201 and of every later look at the order; only the statuses and the reservation may differ.
+/// The body of the 201 and of every later look at the order; only the statuses may differ, and what follows from them:
+/// an order that does not wait for a payment any more has no reservation and no link to pay.
 #[must_use]
 pub fn render(id: &OrderId, document: &OrderDocument, state: State, keys: &IdKey) -> Vec<u8> {
     let mut out = Vec::with_capacity(704 + document.lines.len() * 256);
@@ -38,14 +39,19 @@ pub fn render(id: &OrderId, document: &OrderDocument, state: State, keys: &IdKey
     json.int("duty", 0);
     json.int("total", totals.total);
     json.end_object();
-    if state.lifecycle == Lifecycle::PendingPayment {
+    let payable = state.lifecycle == Lifecycle::PendingPayment;
+    if payable {
         json.object("reservation");
         instant(&mut json, "expires_at", document.expires);
         json.end_object();
+    } else {
+        json.null("reservation");
     }
     instant(&mut json, "created_at", document.created);
     json.object("links");
-    json.string("pay", &[ORDERS_PATH, id.as_str(), "/payments"].concat());
+    if payable {
+        json.string("pay", &[ORDERS_PATH, id.as_str(), "/payments"].concat());
+    }
     json.end_object();
     if document.guest {
         json.string("access_token", &keys.access_token(id));
@@ -81,15 +87,21 @@ mod tests {
 
     use super::*;
     use crate::order::document::tests::document;
+    use crate::order::state::{Event, apply};
 
     proptest! {
         #[test]
-        fn what_is_written_by_hand_is_the_contract(document in document()) {
+        fn what_is_written_by_hand_is_the_contract(
+            document in document(), event in prop::option::of(prop::sample::select(Event::ALL)),
+        ) {
+            let state = event.and_then(|event| apply(State::CREATED, event).ok()).unwrap_or(State::CREATED);
             let keys = IdKey::new(&Zeroizing::new([3; 32]));
             let id = keys.order_id("guest", &document.user, &"key".parse().unwrap());
-            let bytes = render(&id, &document, State::CREATED, &keys);
+            let bytes = render(&id, &document, state, &keys);
             let body: OrderBody = serde_json::from_slice(&bytes).unwrap();
             prop_assert_eq!(serde_json::to_vec(&body).unwrap(), bytes);
+            let payable = state.lifecycle == Lifecycle::PendingPayment;
+            prop_assert_eq!((body.reservation.is_some(), body.links.pay.is_some()), (payable, payable));
             prop_assert_eq!(body.items.len(), document.lines.len());
             prop_assert_eq!(body.access_token.is_some(), document.guest);
             // I3: the total is the sum of the lines.
