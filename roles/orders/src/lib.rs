@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use zizon_base::ids::IdKey;
 use zizon_base::role::Role;
 use zizon_journal::Env;
@@ -57,6 +58,9 @@ use crate::metrics::OrderMetrics;
 use crate::prices::PriceView;
 use crate::prices::feed::Follower;
 use crate::service::{OrdersService, Parts};
+
+/// How long the first answer may wait for catalog to confirm prices.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs the role until its context's shutdown token is cancelled.
 ///
@@ -95,6 +99,7 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     let every = Duration::from_secs(u64::from(config.check_interval_seconds));
     tasks.spawn(checker::check(Arc::clone(&service), every, quit.clone()));
 
+    first_confirmation(&service, &ctx.shutdown).await;
     let (health, probed) = (Arc::clone(&service), Arc::clone(&embedded));
     let readiness = Arc::new(move || checks(&health, &probed));
     let server = Server::new(&ctx, router(Arc::clone(&service), StoreCheck::new(Arc::clone(&embedded))))
@@ -109,6 +114,20 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     while tasks.join_next().await.is_some() {}
     embedded.close().await;
     outcome
+}
+
+/// Waits for catalog to confirm prices. Connections made meanwhile wait in the kernel's queue, so that a restart of this
+/// role alone refuses nothing; without catalog the role answers all the same, and says why it takes no orders.
+async fn first_confirmation(service: &OrdersService, shutdown: &CancellationToken) {
+    let confirmed = async {
+        while !service.prices_confirmed().0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        _ = tokio::time::timeout(CONFIRMED_WITHIN, confirmed) => {}
+    }
 }
 
 fn open_keys(ctx: &RoleContext) -> Result<(IdKey, Keyring), RunError> {

@@ -78,6 +78,8 @@ pub struct OrdersService {
     pub(crate) executor: Arc<Executor>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rules: ShopRules,
+    /// When the service was made, monotonic nanoseconds.
+    started_ns: u64,
     pub(crate) metrics: OrderMetrics,
     /// Orders to look at again.
     pub(crate) recent: Recent,
@@ -110,6 +112,7 @@ impl OrdersService {
         let directory = Directory::new(Arc::clone(&table));
         let stock = StockKeeper::new(Arc::clone(&table), directory.clone());
         let executor = Arc::new(Executor::new(Arc::clone(&table), directory.clone(), rules.mode, &env));
+        let started_ns = env.clock.mono_ns();
         Self {
             table,
             ids,
@@ -120,6 +123,7 @@ impl OrdersService {
             executor,
             clock: env.clock,
             rules,
+            started_ns,
             metrics,
             recent: Recent::default(),
             failed: AtomicBool::new(false),
@@ -270,7 +274,22 @@ impl OrdersService {
     }
 
     fn fresh_prices(&self) -> Result<(), Box<Problem>> {
-        if self.prices_confirmed().0 { Ok(()) } else { Err(Box::new(Code::PricesStale.into())) }
+        let (fresh, age) = self.prices_confirmed();
+        if fresh {
+            return Ok(());
+        }
+        let limit = self.rules.price_view_max_age;
+        let running = Duration::from_nanos(self.clock.mono_ns().saturating_sub(self.started_ns));
+        let problem = match age {
+            // Prices are not known to be old: nobody could confirm them to this process yet.
+            None if running <= limit => Problem::new(Code::UpstreamUnavailable)
+                .detail("orders has just started and waits for the catalog to confirm its prices"),
+            None => Problem::new(Code::PricesStale)
+                .detail("the catalog has not confirmed its prices since orders was started"),
+            Some(age) => Problem::new(Code::PricesStale)
+                .detail(format!("the catalog confirmed its prices {age} s ago; they count for {} s", limit.as_secs())),
+        };
+        Err(Box::new(problem))
     }
 
     /// The order that stands under this id, as an answer to a request with this digest.

@@ -41,6 +41,17 @@ impl TestShop {
     /// When `dir` cannot be used.
     #[must_use]
     pub fn new(table: Arc<dyn Table>, dir: &Path, rules: ShopRules) -> Self {
+        let shop = Self::unconfirmed(table, dir, rules);
+        shop.confirm_prices();
+        shop
+    }
+
+    /// As [`TestShop::new`], before catalog has confirmed any price.
+    ///
+    /// # Panics
+    /// When `dir` cannot be used.
+    #[must_use]
+    pub fn unconfirmed(table: Arc<dyn Table>, dir: &Path, rules: ShopRules) -> Self {
         let clock = Arc::new(ManualClock::at(START_MS));
         let env = Env { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng: Arc::new(SeededRng::new(1)), ..Env::real() };
         let keyring =
@@ -49,9 +60,7 @@ impl TestShop {
         let ids = IdKey::new(&Zeroizing::new([7; 32]));
         let parts = Parts { table, ids, keyring, prices: Arc::clone(&prices), env, rules };
         let service = Arc::new(OrdersService::new(parts, OrderMetrics::new(&Metrics::new())));
-        let shop = Self { service, clock, prices };
-        shop.confirm_prices();
-        shop
+        Self { service, clock, prices }
     }
 
     /// Catalog confirms its prices.

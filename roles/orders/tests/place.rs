@@ -3,13 +3,16 @@
 
 mod shop;
 
+use std::sync::Arc;
+
 use serde_json::json;
 use shop::*;
 use zizon_base::market::Market;
 use zizon_base::problem::Code;
 use zizon_orders::request::Rules;
 use zizon_orders::service::ShopRules;
-use zizon_orders::testing::product;
+use zizon_orders::testing::{TestShop, product};
+use zizon_table::MemTable;
 
 #[tokio::test]
 async fn the_body_of_the_load_scripts_is_answered_as_documented() {
@@ -270,6 +273,19 @@ async fn prices_that_nobody_confirmed_are_not_sold_by_but_replays_are_answered()
     assert_eq!(shop.code(&order(&json!({"note": "x"}))).await, Code::IdempotencyKeyReused);
     shop.test.confirm_prices();
     assert!(shop.place(&other).await.is_ok());
+}
+
+#[tokio::test]
+async fn prices_are_stale_only_after_their_time_however_the_role_was_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let test = TestShop::unconfirmed(Arc::new(MemTable::new()), dir.path(), ShopRules::default());
+    let code = async || test.service.place(SEED.as_bytes(), None).await.unwrap_err().code;
+    assert_eq!(code().await, Code::UpstreamUnavailable);
+    assert!(Code::UpstreamUnavailable.retryable());
+    test.clock.advance_ms(30_000);
+    assert_eq!(code().await, Code::UpstreamUnavailable);
+    test.clock.advance_ms(1);
+    assert_eq!(code().await, Code::PricesStale);
 }
 
 #[tokio::test]

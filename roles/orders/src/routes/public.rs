@@ -35,7 +35,7 @@ use crate::service::{Answer, OrdersService};
         (status = 413, description = "`body-too-large`", content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", content_type = "application/problem+json"),
         (status = 422, description = "`idempotency-key-reused`, `unknown-product`, `product-unavailable`, `invalid-quantity`, `quantity-limit`, `empty-order`, `too-many-lines`, `currency-mismatch`, `amount-out-of-range`, `invalid-address`, `not-supported-yet`", content_type = "application/problem+json"),
-        (status = 503, description = "`overloaded`, `prices-stale`, `storage-full`, `outcome-unknown`: repeat it with the same key", content_type = "application/problem+json"),
+        (status = 503, description = "`overloaded`, `prices-stale`, `upstream-unavailable`, `storage-full`, `outcome-unknown`: repeat it with the same key", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn create_order(service: Arc<OrdersService>, request: Request) -> Response {
