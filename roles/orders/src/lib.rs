@@ -89,7 +89,8 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     let upstream = Upstream::for_role(&ctx, Role::Catalog, UpstreamOptions::default())?;
     let follower = Follower::new(Arc::clone(&prices), table, Arc::clone(&service.clock), upstream);
     tasks.spawn(follower.run(quit.clone()));
-    let expiry = Expiry::resume(Arc::clone(&service.executor), usize::from(config.expiry_concurrency)).await?;
+    let (executor, concurrency) = (Arc::clone(&service.executor), usize::from(config.expiry_concurrency));
+    let expiry = Expiry::resume(executor, concurrency, rules.reservation).await?;
     let figures = expiry.figures();
     metrics::observe(&ctx.metrics, &Arc::downgrade(&embedded), Arc::downgrade(&prices), Arc::downgrade(&figures));
     tasks.spawn(expire(Arc::clone(&service), expiry, quit.clone()));

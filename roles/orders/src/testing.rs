@@ -104,7 +104,17 @@ impl TestShop {
     /// # Panics
     /// When the table cannot be read.
     pub async fn expiry(&self) -> Expiry {
-        Expiry::resume(Arc::clone(&self.service.executor), 8).await.expect("readable")
+        let service = &self.service;
+        Expiry::resume(Arc::clone(&service.executor), 8, service.rules.reservation).await.expect("readable")
+    }
+
+    /// The same with room for only so many orders from a clock that was ahead.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    pub async fn expiry_with_room(&self, room: usize) -> Expiry {
+        let service = &self.service;
+        Expiry::with_room(Arc::clone(&service.executor), 8, service.rules.reservation, room).await.expect("readable")
     }
 
     /// The reader that settles.

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 use zizon_base::ids::{IdKey, OrderId, Sku};
@@ -167,7 +168,7 @@ impl World {
     fn start_expiry(&mut self) {
         let executor = Arc::clone(&self.executor);
         self.tasks.push(Box::pin(async move {
-            if let Ok(mut expiry) = Expiry::resume(executor, 1).await {
+            if let Ok(mut expiry) = Expiry::resume(executor, 1, Duration::from_millis(RESERVATION_MS)).await {
                 let _ = expiry.step().await;
                 let _ = expiry.save().await;
             }
