@@ -26,6 +26,7 @@ mod shelf;
 use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
+use zizon_contracts::catalog::History;
 use zizon_journal::Env;
 use zizon_service::{Check, RoleContext, Server};
 use zizon_table::{EmbeddedTable, EngineOptions, EngineStatus, Table};
@@ -57,7 +58,8 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     let shelf = Arc::new(Shelf::load(&*table, embedded.engine().visible()).await?);
     tracing::info!(products = shelf.len(), position = shelf.position(), "catalog loaded");
 
-    let feed = Feed::new(table.clone(), shelf.clone(), &config);
+    let history = History::of_journal(embedded.engine().uuid());
+    let feed = Feed::new(table.clone(), history, shelf.clone(), &config);
     metrics::observe(&ctx.metrics, &shelf, &feed);
     let follower = AbortOnDropHandle::new(tokio::spawn(shelf::follow(table.clone(), shelf.clone())));
     let check = StoreCheck::new(embedded.clone());

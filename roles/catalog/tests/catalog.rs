@@ -165,11 +165,13 @@ async fn the_feed_tells_everything_then_changes_and_goes_on_where_a_reader_was()
     let dir = tempfile::tempdir().unwrap();
     let shop = Shop::demo(dir.path());
     let (orders, operator) = (shop.caller(ORDERS), shop.caller(OPERATOR));
-    let mut feed = orders.feed(0).await;
+    let mut feed = orders.feed(None).await;
     let (everything, complete) = feed.until_heartbeat().await;
-    assert_eq!(everything.len(), 200);
-    assert!(everything.iter().all(|line| line.seq() == 0), "a view is complete only at the heartbeat");
-    assert!(complete > 0);
+    let (history, listed) = complete;
+    assert_eq!(everything[0], FeedLine::Listing { history });
+    assert_eq!(everything[201..], [FeedLine::Progress { seq: listed }]);
+    assert!(everything[1..201].iter().all(|line| matches!(line, FeedLine::Product { seq: 0, .. })));
+    assert!(listed > 0);
 
     assert_eq!(operator.put("/internal/v1/products/TEST1", &cream(5_000), &[]).await.status, 201);
     let (changes, position) = loop {
@@ -179,14 +181,27 @@ async fn the_feed_tells_everything_then_changes_and_goes_on_where_a_reader_was()
         }
     };
     let [FeedLine::Product { seq, product }] = &changes[..] else { panic!("{changes:?}") };
-    assert_eq!((product.sku.as_str(), product.prices[&Market::Kr], *seq), ("TEST1", 5_000, position));
+    assert_eq!((product.sku.as_str(), product.prices[&Market::Kr], (history, *seq)), ("TEST1", 5_000, position));
 
-    let mut resumed = orders.feed(complete).await;
+    let mut resumed = orders.feed(Some(complete)).await;
     assert_eq!(resumed.until_heartbeat().await, (changes, position));
-    let mut current = orders.feed(position).await;
+    let mut current = orders.feed(Some(position)).await;
     assert_eq!(current.until_heartbeat().await, (vec![], position));
-    let mut foreign = orders.feed(position + 1_000).await;
-    assert_eq!(foreign.until_heartbeat().await.0.len(), 201, "a position of another history starts over");
+    let mut ahead = orders.feed(Some((history, position.1 + 1_000))).await;
+    assert_eq!(ahead.until_heartbeat().await.0.len(), 203, "a position that is not reached yet starts over");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_catalog_set_up_anew_does_not_go_on_where_a_reader_of_the_old_one_was() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shop = Shop::demo(old.path());
+    let before = shop.caller(ORDERS).feed(None).await.until_heartbeat().await.1;
+    shop.close().await;
+    let shop = Shop::demo(new.path());
+    let (told, after) = shop.caller(ORDERS).feed(Some(before)).await.until_heartbeat().await;
+    assert_eq!((before.1, told.len()), (after.1, 202), "the position is the same, the history is not");
+    assert_ne!(before.0, after.0);
     shop.close().await;
 }
 
@@ -194,7 +209,7 @@ async fn the_feed_tells_everything_then_changes_and_goes_on_where_a_reader_was()
 async fn the_feed_is_never_silent_for_long() {
     let dir = tempfile::tempdir().unwrap();
     let shop = Shop::demo(dir.path());
-    let mut feed = shop.caller(ORDERS).feed(0).await;
+    let mut feed = shop.caller(ORDERS).feed(None).await;
     feed.until_heartbeat().await;
     let start = Instant::now();
     for _ in 0..3 {
@@ -211,12 +226,12 @@ async fn a_restart_keeps_changes_and_does_not_fill_again() {
     let operator = shop.caller(OPERATOR);
     let written = operator.put("/internal/v1/products/PROD002", &cream(77), &[]).await;
     assert_eq!(written.status, 200);
-    let position = shop.caller(ORDERS).feed(0).await.until_heartbeat().await.1;
+    let position = shop.caller(ORDERS).feed(None).await.until_heartbeat().await.1;
     shop.close().await;
 
     let shop = Shop::demo(dir.path());
     assert_eq!(shop.caller(EDGE).get("/api/v1/products/PROD002").await.body, written.body);
-    assert_eq!(shop.caller(ORDERS).feed(position).await.until_heartbeat().await, (vec![], position));
+    assert_eq!(shop.caller(ORDERS).feed(Some(position)).await.until_heartbeat().await, (vec![], position));
     shop.close().await;
 }
 

@@ -74,7 +74,7 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     let embedded = open_table(&ctx, env.clone())?;
     let table: Arc<dyn Table> = embedded.clone();
     let prices = Arc::new(PriceView::default());
-    prices::store::load(&*table, &prices).await?;
+    let told = prices::store::load(&*table, &prices).await?;
 
     let rules = config.rules(ctx.demo);
     let parts = Parts { table: Arc::clone(&table), ids, keyring, prices: Arc::clone(&prices), env, rules };
@@ -87,7 +87,7 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     let mut tasks = JoinSet::new();
     let quit = ctx.shutdown.child_token();
     let upstream = Upstream::for_role(&ctx, Role::Catalog, UpstreamOptions::default())?;
-    let follower = Follower::new(Arc::clone(&prices), table, Arc::clone(&service.clock), upstream);
+    let follower = Follower::new(Arc::clone(&prices), table, Arc::clone(&service.clock), upstream, told);
     tasks.spawn(follower.run(quit.clone()));
     let (executor, concurrency) = (Arc::clone(&service.executor), usize::from(config.expiry_concurrency));
     let expiry = Expiry::resume(executor, concurrency, rules.reservation).await?;

@@ -65,7 +65,7 @@ impl TestShop {
 
     /// Catalog confirms its prices.
     pub fn confirm_prices(&self) {
-        self.prices.confirm(1, self.clock.mono_ns());
+        self.prices.confirm(self.clock.mono_ns());
     }
 
     /// Sells a product at a price in Korea.

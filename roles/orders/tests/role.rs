@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use zizon_base::market::Market;
 use zizon_base::role::Role;
-use zizon_contracts::catalog::FeedLine;
+use zizon_contracts::catalog::{FeedLine, History};
 use zizon_orders::testing::product;
 use zizon_orders::{Config, RunError};
 use zizon_service::testing::TestMesh;
@@ -25,15 +25,21 @@ use zizon_service::{
 const SEED: &str = r#"{"user_id":"user_42","items":[{"product_id":"PROD001","quantity":2,"price":2690000}],"idempotency_key":"test_1_0.5"}"#;
 
 async fn feed(_: Arc<()>, _: Request) -> Response {
+    let history = History::of_journal([7; 16]);
     let lines = [
-        FeedLine::Product { seq: 1, product: product("PROD001", &[(Market::Kr, 2_690_000)], true) },
-        FeedLine::Heartbeat { seq: 1 },
+        FeedLine::Listing { history },
+        FeedLine::Product { seq: 0, product: product("PROD001", &[(Market::Kr, 2_690_000)], true) },
+        FeedLine::Progress { seq: 1 },
     ];
-    let text: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
-    let first = futures_util::stream::iter([Bytes::from(text)]);
-    let beats = futures_util::stream::unfold((), |()| async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        Some((Bytes::from_static(b"{\"type\":\"heartbeat\",\"seq\":1}\n"), ()))
+    let text = |line: &FeedLine| serde_json::to_string(line).unwrap() + "\n";
+    let first = futures_util::stream::iter([Bytes::from(lines.iter().map(text).collect::<String>())]);
+    let beat = Bytes::from(text(&FeedLine::Heartbeat { seq: 1, history }));
+    let beats = futures_util::stream::unfold(Duration::ZERO, move |pause| {
+        let beat = beat.clone();
+        async move {
+            tokio::time::sleep(pause).await;
+            Some((beat, Duration::from_millis(300)))
+        }
     });
     ndjson(first.chain(beats).boxed())
 }

@@ -121,6 +121,7 @@ impl Engine {
             index,
             reader: journal.reader(),
             segments: journal.maintenance(),
+            uuid: journal.uuid(),
             clock,
             visible: AtomicU64::new(durable),
             floor: AtomicU64::new(0),

@@ -21,6 +21,8 @@ pub struct Engine {
     pub(super) index: Arc<dyn Index>,
     pub(super) reader: Reader,
     pub(super) segments: Maintenance,
+    /// The journal's id.
+    pub(super) uuid: [u8; 16],
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: EngineOptions,
     /// Newest sequence that is durable and in the index: what readers see.
@@ -53,6 +55,12 @@ impl Engine {
     #[must_use]
     pub fn visible(&self) -> u64 {
         self.visible.load(Ordering::Acquire)
+    }
+
+    /// Random id of the journal, and so of the history that positions in the feed belong to.
+    #[must_use]
+    pub const fn uuid(&self) -> [u8; 16] {
+        self.uuid
     }
 
     /// The counters.

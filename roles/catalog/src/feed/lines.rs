@@ -45,7 +45,7 @@ pub(super) fn product(seq: u64, body: &[u8]) -> Result<FeedLine, Damaged> {
 /// The lines of changes that follow position `before`.
 ///
 /// A plan's changes share a position, and a line promises everything up to its position: all but a plan's last
-/// line carry the position before the plan.
+/// line carry the position before the plan. A plan without a product is a `progress`: it says nothing about what follows.
 pub(super) fn of_changes(changes: &[Change], before: u64) -> Result<Vec<Bytes>, Damaged> {
     let mut pieces = Pieces::default();
     let mut complete = before;
@@ -57,7 +57,7 @@ pub(super) fn of_changes(changes: &[Change], before: u64) -> Result<Vec<Bytes>, 
         if let Some(sku) = sku_of(&change.key) {
             pieces.push(&of_change(complete, sku, change)?)?;
         } else if last_of_plan {
-            pieces.push(&FeedLine::Heartbeat { seq: complete })?;
+            pieces.push(&FeedLine::Progress { seq: complete })?;
         }
     }
     Ok(pieces.finish())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use zizon_contracts::catalog::FeedLine;
+use zizon_contracts::catalog::{FeedLine, History};
 use zizon_table::{ReadError, Seq, ShardId, Table};
 
 use super::lines::{Pieces, of_changes, product};
@@ -23,6 +23,8 @@ pub(super) struct Producer {
     pub(super) shelf: Arc<Shelf>,
     pub(super) seat: Seat,
     pub(super) sender: mpsc::Sender<Bytes>,
+    /// The history of the table.
+    pub(super) history: History,
     /// How long a full buffer is waited for.
     pub(super) patience: Duration,
 }
@@ -41,7 +43,8 @@ enum Ended {
 }
 
 impl Producer {
-    pub(super) async fn run(self, from: u64) {
+    /// Tells a reader that has everything up to `from` of a history.
+    pub(super) async fn run(self, from: Option<(History, u64)>) {
         match self.follow(from).await {
             Ended::Gone => {}
             Ended::Slow => {
@@ -52,9 +55,12 @@ impl Producer {
         }
     }
 
-    async fn follow(&self, from: u64) -> Ended {
-        let of_this_history = from > 0 && from <= self.shelf.position();
-        let start = if of_this_history { Ok(from) } else { self.everything(0).await };
+    async fn follow(&self, from: Option<(History, u64)>) -> Ended {
+        let known = from.filter(|&(history, at)| history == self.history && at > 0 && at <= self.shelf.position());
+        let start = match known {
+            Some((_, at)) => Ok(at),
+            None => self.everything().await,
+        };
         let mut position = match start {
             Ok(position) => position,
             Err(ended) => return ended,
@@ -73,7 +79,7 @@ impl Producer {
         let after = Seq(position);
         match self.table.changes(ShardId::ONLY, after.next(), BATCH).await {
             Ok(changes) if changes.is_empty() => {
-                self.send(heartbeat(position)?).await?;
+                self.send(line(&FeedLine::Heartbeat { seq: position, history: self.history })?).await?;
                 // Cancel-safe: waiting again misses nothing.
                 let _ = tokio::time::timeout(HEARTBEAT, self.table.wait_change(after)).await;
                 Ok(position)
@@ -82,27 +88,28 @@ impl Producer {
                 self.send(of_changes(&changes, position)?).await?;
                 Ok(changes.last().map_or(position, |last| last.seq.0))
             }
-            Err(ReadError::Trimmed { .. }) => self.everything(position).await,
+            Err(ReadError::Trimmed { .. }) => self.everything().await,
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Sends every product. Until the last one is sent the reader's view is not complete, so the lines carry the
-    /// position it came with; a product that changes meanwhile is told again by its change.
-    async fn everything(&self, position: u64) -> Result<u64, Ended> {
+    /// Sends every product. A product that changes meanwhile is told again by its change, so the end of the listing is
+    /// no heartbeat: that comes when no change is left to tell.
+    async fn everything(&self) -> Result<u64, Ended> {
         let end = self.shelf.position();
+        self.send(line(&FeedLine::Listing { history: self.history })?).await?;
         let mut after = None;
         loop {
             let some = self.shelf.rendered_after(after.as_ref(), BATCH as usize);
             let mut pieces = Pieces::default();
             for (_, body) in &some {
-                pieces.push(&product(position, body)?)?;
+                pieces.push(&product(0, body)?)?;
             }
             let Some((last, _)) = some.into_iter().next_back() else { break };
             after = Some(last);
             self.send(pieces.finish()).await?;
         }
-        self.send(heartbeat(end)?).await?;
+        self.send(line(&FeedLine::Progress { seq: end })?).await?;
         Ok(end)
     }
 
@@ -118,8 +125,8 @@ impl Producer {
     }
 }
 
-fn heartbeat(seq: u64) -> Result<Vec<Bytes>, Damaged> {
+fn line(line: &FeedLine) -> Result<Vec<Bytes>, Damaged> {
     let mut pieces = Pieces::default();
-    pieces.push(&FeedLine::Heartbeat { seq })?;
+    pieces.push(line)?;
     Ok(pieces.finish())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use zizon_base::problem::{Code, Problem};
+use zizon_contracts::catalog::History;
 use zizon_service::{Request, Response, ndjson, problem};
 
 use super::{Catalog, bad_parameter};
@@ -16,7 +17,13 @@ pub(super) async fn read(catalog: Arc<Catalog>, request: Request) -> Response {
         Some(Ok(from)) => from,
         Some(Err(_)) => return problem(&bad_parameter("from", "must be a position, 0 or more"), &request),
     };
-    match catalog.feed.read(from) {
+    // A position without its history says nothing.
+    let history = match request.query("history").map(str::parse::<History>) {
+        None => None,
+        Some(Ok(history)) => Some(history),
+        Some(Err(_)) => return problem(&bad_parameter("history", "must be 32 hexadecimal digits"), &request),
+    };
+    match catalog.feed.read(history.map(|history| (history, from))) {
         Some(lines) => ndjson(lines),
         None => {
             let full = Problem::new(Code::Overloaded).detail("the feed has as many readers as it may have");

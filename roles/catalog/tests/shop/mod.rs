@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zizon_base::role::Role;
 use zizon_catalog::{Config, RunError, run};
-use zizon_contracts::catalog::FeedLine;
+use zizon_contracts::catalog::{FeedLine, History};
 use zizon_service::testing::TestMesh;
 use zizon_service::{BodyStream, Upstream, UpstreamOptions, UpstreamRequest};
 
@@ -100,9 +100,13 @@ impl Caller {
         Answer { status: response.status, headers: response.headers, body: response.body }
     }
 
-    pub async fn feed(&self, from: u64) -> Lines {
-        let request =
-            UpstreamRequest::new(Method::GET, &format!("/internal/v1/feed?from={from}"), Instant::now() + PATIENCE);
+    /// The feed for a reader that has everything up to a position of a history.
+    pub async fn feed(&self, from: Option<(History, u64)>) -> Lines {
+        let path = match from {
+            Some((history, seq)) => format!("/internal/v1/feed?from={seq}&history={history}"),
+            None => "/internal/v1/feed".to_owned(),
+        };
+        let request = UpstreamRequest::new(Method::GET, &path, Instant::now() + PATIENCE);
         let stream = self.0.stream(request.unwrap()).await.unwrap();
         assert_eq!(stream.status, StatusCode::OK);
         Lines { body: stream.body, buffer: Vec::new() }
@@ -128,11 +132,11 @@ impl Lines {
     }
 
     /// Lines up to and with the next heartbeat.
-    pub async fn until_heartbeat(&mut self) -> (Vec<FeedLine>, u64) {
+    pub async fn until_heartbeat(&mut self) -> (Vec<FeedLine>, (History, u64)) {
         let mut lines = Vec::new();
         loop {
             match self.next().await {
-                FeedLine::Heartbeat { seq } => return (lines, seq),
+                FeedLine::Heartbeat { seq, history } => return (lines, (history, seq)),
                 line => lines.push(line),
             }
         }

@@ -1,6 +1,5 @@
 //! Following catalog's feed: one long response of lines, opened again from where it ended.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +7,12 @@ use futures_util::StreamExt;
 use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use zizon_base::ids::Sku;
-use zizon_contracts::catalog::FeedLine;
 use zizon_journal::Clock;
 use zizon_service::{Upstream, UpstreamError, UpstreamRequest};
 use zizon_table::Table;
 
-use super::store::Pending;
+use super::store::Position;
+use super::told::{Told, Unexpected};
 use super::view::PriceView;
 
 /// Longest line of the feed, bytes. A product is far smaller.
@@ -44,6 +42,9 @@ pub enum FeedError {
     /// A line that is none.
     #[error("a line of the feed cannot be read")]
     Malformed,
+    /// A line that cannot follow what came before it.
+    #[error(transparent)]
+    Unexpected(#[from] Unexpected),
 }
 
 /// Keeps a view equal to the catalog.
@@ -52,25 +53,22 @@ pub struct Follower {
     table: Arc<dyn Table>,
     clock: Arc<dyn Clock>,
     upstream: Upstream,
-    changes: Changes,
-    saved: u64,
+    told: Told,
+    saved: Option<Position>,
     last_save: Instant,
 }
 
-/// What the feed has told and is not saved yet.
-#[derive(Debug, Default)]
-struct Changes {
-    pending: Pending,
-    /// While catalog lists everything from its beginning: what it has named. What it does not name is gone.
-    listing: Option<HashSet<Sku>>,
-}
-
 impl Follower {
-    /// Follows `upstream` into `view` and `table`.
+    /// Follows `upstream` into `view` and `table`, from the position the copy in `table` has.
     #[must_use]
-    pub fn new(view: Arc<PriceView>, table: Arc<dyn Table>, clock: Arc<dyn Clock>, upstream: Upstream) -> Self {
-        let saved = view.seq();
-        Self { view, table, clock, upstream, changes: Changes::default(), saved, last_save: Instant::now() }
+    pub fn new(
+        view: Arc<PriceView>,
+        table: Arc<dyn Table>,
+        clock: Arc<dyn Clock>,
+        upstream: Upstream,
+        from: Option<Position>,
+    ) -> Self {
+        Self { view, table, clock, upstream, told: Told::new(from), saved: from, last_save: Instant::now() }
     }
 
     /// Follows until `shutdown`.
@@ -98,9 +96,10 @@ impl Follower {
 
     /// One response, to its end.
     async fn follow(&mut self) -> Result<(), FeedError> {
-        let from = self.view.seq();
-        self.changes.listing = (from == 0).then(HashSet::new);
-        let path = format!("/internal/v1/feed?from={from}");
+        let path = match self.told.begin() {
+            Some(Position { seq, history }) => format!("/internal/v1/feed?from={seq}&history={history}"),
+            None => "/internal/v1/feed".to_owned(),
+        };
         let request = UpstreamRequest::new(Method::GET, &path, Instant::now() + OPEN)?;
         let response = self.upstream.stream(request).await?;
         if response.status != StatusCode::OK {
@@ -110,15 +109,15 @@ impl Follower {
         let mut lines = Lines::default();
         while let Some(piece) = timeout(SILENCE, body.next()).await.map_err(|_| FeedError::Silent)? {
             lines.push(&piece?)?;
-            let mut caught_up = None;
+            let mut complete = false;
             while let Some(line) = lines.next() {
                 if !line.is_empty() {
                     let line = serde_json::from_slice(line).map_err(|_| FeedError::Malformed)?;
-                    caught_up = self.changes.take(&self.view, line);
+                    complete = self.told.take(&self.view, line)?;
                 }
             }
-            if let Some(seq) = caught_up {
-                self.view.confirm(seq, self.clock.mono_ns());
+            if complete {
+                self.view.confirm(self.clock.mono_ns());
             }
             self.save().await;
         }
@@ -127,55 +126,17 @@ impl Follower {
 
     /// Saves now and then. What cannot be saved (a full disk) is saved later; prices are current all the same.
     async fn save(&mut self) {
-        let seq = self.view.seq();
-        let pending = &mut self.changes.pending;
+        let position = self.told.position();
+        let pending = self.told.pending();
         let due = pending.len() >= SAVE_CHANGES || self.last_save.elapsed() >= SAVE_EVERY;
-        if !due || (seq == self.saved && pending.is_empty()) {
+        if !due || (position == self.saved && pending.is_empty()) {
             return;
         }
-        match pending.save(&self.table, seq).await {
-            Ok(_) => self.saved = seq,
+        match pending.save(&self.table, position).await {
+            Ok(_) => self.saved = position,
             Err(error) => tracing::warn!(%error, "the copy of the catalog was not saved"),
         }
         self.last_save = Instant::now();
-    }
-}
-
-impl Changes {
-    /// One line of the feed; the position if catalog has nothing further. Only that confirms the view: a product's line
-    /// says nothing about the changes that may follow it, and a price from before them would be a wrong one.
-    fn take(&mut self, view: &PriceView, line: FeedLine) -> Option<u64> {
-        let seq = line.seq();
-        if seq < view.seq() && self.listing.is_none() {
-            // Catalog has begun a history of its own: it lists everything.
-            self.listing = Some(HashSet::new());
-        }
-        view.resume_from(seq);
-        match line {
-            FeedLine::Product { product, .. } => {
-                if let Some(listing) = &mut self.listing {
-                    listing.insert(product.sku.clone());
-                }
-                view.put(&product);
-                self.pending.note(product.sku.clone(), Some(product));
-                None
-            }
-            FeedLine::Removed { sku, .. } => {
-                self.remove(view, sku);
-                None
-            }
-            FeedLine::Heartbeat { .. } => {
-                if let Some(listed) = self.listing.take() {
-                    view.skus().into_iter().filter(|sku| !listed.contains(sku)).for_each(|sku| self.remove(view, sku));
-                }
-                Some(seq)
-            }
-        }
-    }
-
-    fn remove(&mut self, view: &PriceView, sku: Sku) {
-        view.remove(&sku);
-        self.pending.note(sku, None);
     }
 }
 
@@ -208,10 +169,7 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use zizon_base::market::Market;
-
     use super::*;
-    use crate::testing::{product, sku_of};
 
     #[test]
     fn lines_are_found_however_the_pieces_are_cut() {
@@ -232,36 +190,5 @@ mod tests {
         lines.push(&vec![b'x'; MAX_LINE + 1]).unwrap();
         assert!(lines.next().is_none());
         assert!(lines.push(b"x").is_err());
-    }
-
-    fn told(seq: u64, sku: &str) -> FeedLine {
-        FeedLine::Product { seq, product: product(sku, &[(Market::Kr, 1)], true) }
-    }
-
-    #[test]
-    fn only_a_heartbeat_says_that_the_view_is_complete() {
-        let view = PriceView::default();
-        let mut changes = Changes::default();
-        assert_eq!(changes.take(&view, told(2, "A")), None);
-        assert_eq!(changes.take(&view, FeedLine::Removed { seq: 3, sku: sku_of("A") }), None);
-        assert_eq!(changes.take(&view, FeedLine::Heartbeat { seq: 4 }), Some(4));
-        assert_eq!((view.seq(), view.age_ns(5), view.len(), changes.pending.len()), (4, None, 0, 1));
-    }
-
-    #[test]
-    fn what_a_whole_listing_does_not_name_is_gone() {
-        let view = PriceView::default();
-        let mut changes = Changes::default();
-        for (seq, sku) in [(7, "A"), (8, "B")] {
-            changes.take(&view, told(seq, sku));
-        }
-        changes.take(&view, FeedLine::Heartbeat { seq: 8 });
-        assert_eq!(view.len(), 2);
-        // Catalog was set up anew: its positions begin again.
-        changes.take(&view, told(0, "B"));
-        assert_eq!(view.len(), 2);
-        changes.take(&view, FeedLine::Heartbeat { seq: 1 });
-        assert_eq!((view.len(), view.seq()), (1, 1));
-        assert!(view.get(&sku_of("A")).is_none());
     }
 }

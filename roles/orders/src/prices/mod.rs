@@ -3,6 +3,7 @@
 pub mod feed;
 pub mod pricing;
 pub mod store;
+mod told;
 pub mod view;
 
 pub use view::PriceView;

@@ -61,7 +61,6 @@ pub struct PriceView {
     products: RwLock<HashMap<Sku, Arc<ProductView>>>,
     /// Monotonic nanoseconds plus one; 0: never.
     confirmed: AtomicU64,
-    seq: AtomicU64,
 }
 
 impl PriceView {
@@ -99,21 +98,9 @@ impl PriceView {
         self.len() == 0
     }
 
-    /// Catalog has said at `now_ns` that everything up to `seq` is in.
-    pub fn confirm(&self, seq: u64, now_ns: u64) {
-        self.seq.store(seq, Ordering::Relaxed);
+    /// Catalog has said at `now_ns` that everything is in.
+    pub fn confirm(&self, now_ns: u64) {
         self.confirmed.store(now_ns.saturating_add(1), Ordering::Relaxed);
-    }
-
-    /// Position in catalog's feed.
-    #[must_use]
-    pub fn seq(&self) -> u64 {
-        self.seq.load(Ordering::Relaxed)
-    }
-
-    /// Goes on from a position without counting as confirmed.
-    pub fn resume_from(&self, seq: u64) {
-        self.seq.store(seq, Ordering::Relaxed);
     }
 
     /// Nanoseconds since the last confirmation; `None`: never in this process.
