@@ -21,7 +21,7 @@ use crate::order::render::render;
 use crate::order::state::{Event, State};
 use crate::personal::Personal;
 use crate::prices::{PriceView, pricing};
-use crate::request::{Digest, OrderRequest, Rules, parse_order};
+use crate::request::{Digest, Rules, parse_order};
 use crate::stock::allocate::Short;
 use crate::stock::directory::Directory;
 use crate::stock::operator::StockKeeper;
@@ -148,14 +148,7 @@ impl OrdersService {
             // A key that stands for an order answers with it, whatever prices are today.
             Err(problem) => return self.standing_order(id, &digest).await?.ok_or(problem),
         };
-        let mut sealed = None;
-        if request.has_personal_fields() {
-            // Looked up first: a replay must not make a key that was destroyed.
-            if let Some(answer) = self.standing_order(id, &digest).await? {
-                return Ok(answer);
-            }
-            sealed = Some(self.seal(&id, &request).await?);
-        }
+        let personal = request.has_personal_fields().then(|| Personal::of(&request));
         let created = Timestamp::from_millis(self.clock.wall_ms());
         let reservation = u64::try_from(self.rules.reservation.as_millis()).unwrap_or(u64::MAX);
         let document = OrderDocument {
@@ -166,9 +159,21 @@ impl OrdersService {
             guest: true,
             lines,
             allocations: Vec::new(),
-            sealed,
+            sealed: None,
         };
-        let plan = OrderPlan { id, digest, document, demand: request.demand };
+        let mut plan = OrderPlan { id, digest, document, demand: request.demand };
+        if let Some(personal) = personal {
+            // Looked up first: a replay must not make a key that was destroyed.
+            if let Some(answer) = self.standing_order(id, &digest).await? {
+                return Ok(answer);
+            }
+            // A user's key is for ever: none is made for an order that there is no stock for.
+            let looked = self.executor.look_around(&plan).await.map_err(|error| self.problem(&error))?;
+            if let Err(short) = looked {
+                return self.standing_order(id, &digest).await?.ok_or_else(|| insufficient(&short));
+            }
+            plan.document.sealed = Some(self.seal(&id, &personal).await?);
+        }
         let placed = self.executor.place(plan).await.map_err(|error| self.problem(&error))?;
         match placed {
             Placed::Created(document) => Ok(self.answer(id, &document, false)),
@@ -307,8 +312,8 @@ impl OrdersService {
         Answer { id, body: render(&id, document, State::CREATED, &self.ids), replayed }
     }
 
-    async fn seal(&self, id: &OrderId, request: &OrderRequest) -> Result<bytes::Bytes, Box<Problem>> {
-        let plain = serde_json::to_vec(&Personal::of(request)).map_err(|_| Problem::new(Code::Internal))?;
+    async fn seal(&self, id: &OrderId, personal: &Personal) -> Result<bytes::Bytes, Box<Problem>> {
+        let plain = serde_json::to_vec(personal).map_err(|_| Problem::new(Code::Internal))?;
         let plain = zeroize::Zeroizing::new(plain);
         let sealed = self.keyring.seal(&id.user_hash(), id, &plain).await;
         sealed.map_err(|error| {

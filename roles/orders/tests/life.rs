@@ -316,6 +316,22 @@ async fn a_replay_is_byte_identical_after_the_table_was_opened_again() {
 }
 
 #[tokio::test]
+async fn an_order_that_is_refused_makes_no_key() {
+    let shop = Shop::new().await;
+    shop.test.stock("PROD001", 1).await;
+    let address = json!({"recipient": "김하나", "country": "KR", "postal_code": "04524", "city": "서울", "line1": "세종대로 110"});
+    let text = order(&json!({"shipping_address": address}));
+    assert_eq!(shop.code(&text).await, Code::InsufficientStock);
+    shop.test.sell("PROD001", 1);
+    assert_eq!(shop.code(&text).await, Code::PriceChanged);
+    assert!(shop.test.keyring().is_empty());
+    shop.test.sell("PROD001", 2_690_000);
+    shop.test.stock("PROD001", 2).await;
+    shop.place(&text).await.unwrap();
+    assert!(!shop.test.keyring().is_empty());
+}
+
+#[tokio::test]
 async fn destroying_a_users_key_makes_personal_fields_unreadable_and_leaves_the_order() {
     let shop = Shop::new().await;
     let address = json!({"recipient": "김하나", "country": "KR", "postal_code": "04524", "city": "서울", "line1": "세종대로 110"});

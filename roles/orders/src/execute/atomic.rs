@@ -62,7 +62,7 @@ impl Executor {
     }
 
     /// Reads every shard of every product and chooses by what is there.
-    pub(super) async fn look_around(
+    pub(crate) async fn look_around(
         &self,
         plan: &OrderPlan,
     ) -> Result<Result<Vec<Allocation>, Vec<Short>>, ExecuteError> {
