@@ -31,6 +31,7 @@ pub mod stock;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,8 +71,9 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     config.validate()?;
     let env = Env::real();
-    let (ids, keyring) = open_keys(&ctx)?;
+    // The table's lock keeps a second process away: before it is held, nothing else in the directory is touched.
     let embedded = open_table(&ctx, env.clone())?;
+    let (ids, keyring) = open_keys(&ctx, embedded.engine().visible() > 0)?;
     let table: Arc<dyn Table> = embedded.clone();
     let prices = Arc::new(PriceView::default());
     let told = prices::store::load(&*table, &prices).await?;
@@ -131,12 +133,14 @@ async fn first_confirmation(service: &OrdersService, shutdown: &CancellationToke
     }
 }
 
-fn open_keys(ctx: &RoleContext) -> Result<(IdKey, Keyring), RunError> {
+/// `written`: whether the table has ever held anything; an empty journal depends on no secret.
+fn open_keys(ctx: &RoleContext, written: bool) -> Result<(IdKey, Keyring), RunError> {
     let keys = ctx.data_dir.join("keys");
     let own = ctx.data_dir.join(ctx.role.name());
     let (journal, users) = (own.join("journal"), own.join("users.keys"));
-    let ids = secrets::secret(&keys, IDS_KEY, &[&journal, &users])?;
-    let personal = secrets::secret(&keys, PERSONAL_KEY, &[&journal, &users])?;
+    let depends: &[&Path] = if written { &[&journal, &users] } else { &[&users] };
+    let ids = secrets::secret(&keys, IDS_KEY, depends)?;
+    let personal = secrets::secret(&keys, PERSONAL_KEY, depends)?;
     std::fs::create_dir_all(&own).map_err(|source| RunError::KeyFile { file: users.clone(), source })?;
     Ok((IdKey::new(&ids), Keyring::open(&users, &personal)?))
 }

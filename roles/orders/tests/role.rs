@@ -15,12 +15,14 @@ use tokio::time::{Instant, timeout};
 use zizon_base::market::Market;
 use zizon_base::role::Role;
 use zizon_contracts::catalog::{FeedLine, History};
+use zizon_journal::Env;
 use zizon_orders::testing::product;
 use zizon_orders::{Config, RunError};
 use zizon_service::testing::TestMesh;
 use zizon_service::{
     Request, Response, Router, Server, Upstream, UpstreamOptions, UpstreamRequest, UpstreamResponse, ndjson,
 };
+use zizon_table::{EmbeddedTable, EngineOptions};
 
 const SEED: &str = r#"{"user_id":"user_42","items":[{"product_id":"PROD001","quantity":2,"price":2690000}],"idempotency_key":"test_1_0.5"}"#;
 
@@ -233,4 +235,34 @@ async fn a_missing_ids_key_beside_a_journal_stops_the_role_and_names_the_file() 
     let error = second.role.await.unwrap().unwrap_err();
     assert!(matches!(error, RunError::KeyMissing { .. }), "{error}");
     assert!(error.to_string().contains("ids.key"));
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_before_it_looks_at_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mesh = TestMesh::new();
+    start_catalog(&mut mesh, dir.path());
+    let first = start_orders(&mut mesh, dir.path());
+    ready(&mesh, first.address).await;
+    std::fs::remove_dir_all(dir.path().join("keys")).unwrap();
+    let second = start_orders(&mut mesh, dir.path());
+    let error = second.role.await.unwrap().unwrap_err();
+    assert!(matches!(error, RunError::Open(_)), "{error}");
+    assert!(!dir.path().join("keys").exists());
+    first.shutdown.cancel();
+    first.role.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_first_start_that_ended_before_its_keys_were_made_is_made_up_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = dir.path().join(Role::Orders.name());
+    EmbeddedTable::open(&table, EngineOptions::default(), Env::real()).unwrap().close().await;
+    let mut mesh = TestMesh::new();
+    start_catalog(&mut mesh, dir.path());
+    let orders = start_orders(&mut mesh, dir.path());
+    ready(&mesh, orders.address).await;
+    assert!(dir.path().join("keys/ids.key").exists());
+    orders.shutdown.cancel();
+    orders.role.await.unwrap().unwrap();
 }

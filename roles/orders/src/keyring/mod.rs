@@ -120,6 +120,8 @@ impl Keyring {
                 return Err(KeyringError::Foreign { file: path.to_owned() });
             }
         }
+        // What an earlier process wrote and did not sync is read like anything else: it must be as durable as it looks.
+        file.sync_data().map_err(io)?;
         let state = scan(&file).map_err(io)?;
         let wrap = cipher(personal_key.as_slice())?;
         let inner = Inner { file, path: path.to_owned(), wrap, state: Mutex::new(state), sync: Arc::default() };
@@ -171,20 +173,24 @@ impl Keyring {
     }
 
     /// Destroys the user's key: everything sealed under it is unreadable from here on, in every copy of the journal.
-    /// False when the user has none.
+    /// False when the user has none; that is as durable an answer as the other one.
     ///
     /// # Errors
     /// The slot could not be overwritten and synced.
     pub async fn destroy(&self, user: &UserHash) -> Result<bool, KeyringError> {
-        {
+        let found = {
             let mut state = self.0.state.lock();
-            let Some(slot) = state.live.get(user).copied() else { return Ok(false) };
-            self.write(slot, &Slot::Destroyed)?;
-            state.live.remove(user);
-            state.written += 1;
-        }
+            let slot = state.live.get(user).copied();
+            if let Some(slot) = slot {
+                self.write(slot, &Slot::Destroyed)?;
+                state.live.remove(user);
+                state.written += 1;
+            }
+            slot.is_some()
+        };
+        // Also when there is none: an earlier call may have overwritten it and not come to its sync.
         self.durable().await?;
-        Ok(true)
+        Ok(found)
     }
 
     /// The user's slot, written if there is none yet.

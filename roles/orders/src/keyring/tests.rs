@@ -1,3 +1,5 @@
+use std::future::Future;
+
 use zeroize::Zeroizing;
 
 use super::*;
@@ -84,4 +86,35 @@ fn a_file_of_something_else_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("users.keys"), vec![b'x'; 200]).unwrap();
     assert!(matches!(open(&dir, 1), Err(KeyringError::Foreign { .. })));
+}
+
+#[tokio::test]
+async fn a_destruction_whose_sync_failed_is_never_taken_for_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = order("u1");
+    let ring = open(&dir, 1).unwrap();
+    ring.seal(&id.user_hash(), &id, b"text").await.unwrap();
+    ring.0.state.lock().poisoned = true;
+    for _ in 0..2 {
+        let destroyed = ring.destroy(&id.user_hash()).await;
+        assert!(matches!(destroyed, Err(KeyringError::Poisoned)), "{destroyed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_destruction_whose_caller_went_away_is_synced_before_the_next_one_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = order("u1");
+    let ring = open(&dir, 1).unwrap();
+    ring.seal(&id.user_hash(), &id, b"text").await.unwrap();
+    let under_way = Arc::clone(&ring.0.sync).lock_owned().await;
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let user = id.user_hash();
+    assert!(Box::pin(ring.destroy(&user)).as_mut().poll(&mut context).is_pending());
+    let mut again = Box::pin(ring.destroy(&user));
+    assert!(again.as_mut().poll(&mut context).is_pending(), "nothing is synced yet");
+    drop(under_way);
+    assert!(!again.await.unwrap());
+    let state = ring.0.state.lock();
+    assert_eq!(state.synced, state.written);
 }
