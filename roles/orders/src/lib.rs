@@ -94,7 +94,9 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     let (executor, concurrency) = (Arc::clone(&service.executor), usize::from(config.expiry_concurrency));
     let expiry = Expiry::resume(executor, concurrency, rules.reservation).await?;
     let figures = expiry.figures();
-    metrics::observe(&ctx.metrics, &Arc::downgrade(&embedded), Arc::downgrade(&prices), Arc::downgrade(&figures));
+    let executor = Arc::downgrade(&service.executor);
+    let (table, view) = (Arc::downgrade(&embedded), Arc::downgrade(&prices));
+    metrics::observe(&ctx.metrics, &table, view, Arc::downgrade(&figures), executor);
     tasks.spawn(expire(Arc::clone(&service), expiry, quit.clone()));
     let settler = Settler::resume((*service.executor).clone()).await?;
     let sweeper = Sweeper::new(Arc::clone(&service.executor));

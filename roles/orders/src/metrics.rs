@@ -12,6 +12,7 @@ use zizon_table::EmbeddedTable;
 use zizon_telemetry::{Counter, CounterFamily, Metrics, Unit};
 
 use crate::background::expiry::ExpiryFigures;
+use crate::execute::Executor;
 use crate::prices::PriceView;
 
 /// Products whose stock is exported.
@@ -118,7 +119,7 @@ impl OrderMetrics {
 /// Defines every metric of this crate, so that the catalogue is complete before anything has happened.
 pub fn register_metrics(metrics: &Metrics) {
     let _ = OrderMetrics::new(metrics);
-    observe(metrics, &Weak::new(), Weak::new(), Weak::new());
+    observe(metrics, &Weak::new(), Weak::new(), Weak::new(), Weak::new());
 }
 
 /// Exports the figures of a running role.
@@ -127,8 +128,21 @@ pub(crate) fn observe(
     table: &Weak<EmbeddedTable>,
     prices: Weak<PriceView>,
     expiry: Weak<ExpiryFigures>,
+    executor: Weak<Executor>,
 ) {
-    let figures = expiry.clone();
+    let (figures, aside) = (expiry.clone(), expiry.clone());
+    metrics.observe_gauge(
+        "zizon_expiry_parked_orders",
+        "Orders made while the clock was far ahead, waiting for their time",
+        Unit::None,
+        move || aside.upgrade().map_or(0.0, |f| float(f.parked.load(Ordering::Relaxed))),
+    );
+    metrics.observe_counter(
+        "zizon_stock_mismatches_total",
+        "Effects on stock that did not hold what the order had reserved; any is a fault to be reported",
+        Unit::None,
+        move || executor.upgrade().map_or(0.0, |executor| float(executor.mismatches())),
+    );
     metrics.observe_gauge(
         "zizon_expiry_lag_seconds",
         "How long the oldest order that should be expired has been waiting",

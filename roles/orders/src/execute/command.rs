@@ -1,11 +1,13 @@
 //! What happens to an order after it was made: one fact, with its effect on stock, once.
 
+use std::sync::atomic::Ordering;
+
 use zizon_base::ids::OrderId;
 use zizon_base::time::Timestamp;
 use zizon_table::{Cond, Durability, Item, Op, WriteError};
 
 use super::load::{LoadedOrder, load};
-use super::{ATTEMPTS, ExecuteError, Executor, Mode};
+use super::{ATTEMPTS, ExecuteError, Executor, MISMATCH, Mode};
 use crate::keys;
 use crate::order::fact::{Actor, Fact, StockEffect};
 use crate::order::state::{Event, Lifecycle, TransitionError, apply};
@@ -74,8 +76,9 @@ impl Executor {
                 // Another fact took this place: look again.
                 Err(WriteError::CondFailed { op: 0, .. }) => {}
                 Err(WriteError::CondFailed { op, .. }) => {
-                    tracing::error!(order = %id, op, "stock does not hold what the order reserved");
-                    return Err(ExecuteError::Table("stock does not hold what the order reserved".to_owned()).into());
+                    tracing::error!(order = %id, op, MISMATCH);
+                    self.mismatches.fetch_add(1, Ordering::Relaxed);
+                    return Err(ExecuteError::Table(MISMATCH.to_owned()).into());
                 }
                 Err(error) => return Err(ExecuteError::from(error).into()),
             }

@@ -34,6 +34,8 @@ pub use sweep::Sweeper;
 
 /// Times an order looks for other shards before it asks the caller to come back.
 const ATTEMPTS: usize = 8;
+/// A fact whose effect cannot be: a fault of ours, or of the disk.
+const MISMATCH: &str = "stock does not hold what the order reserved";
 
 /// How orders are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,6 +171,8 @@ pub struct Executor {
     plan_ops: usize,
     last: Arc<AtomicU64>,
     pub(crate) settling: Arc<settle::Settling>,
+    /// Effects of facts that a shard could not take.
+    mismatches: Arc<AtomicU64>,
 }
 
 impl Executor {
@@ -186,6 +190,7 @@ impl Executor {
             plan_ops,
             last: Arc::default(),
             settling: Arc::new(settle::Settling::new(mode)),
+            mismatches: Arc::default(),
         }
     }
 
@@ -204,6 +209,12 @@ impl Executor {
     #[must_use]
     pub fn last_seq(&self) -> u64 {
         self.last.load(Ordering::Relaxed)
+    }
+
+    /// How often stock did not hold what an order had reserved. Any is a fault.
+    #[must_use]
+    pub fn mismatches(&self) -> u64 {
+        self.mismatches.load(Ordering::Relaxed)
     }
 
     /// Notes the position the feed had when the table was opened.

@@ -4,12 +4,13 @@
 //! feed position it has taken. In the feed an order stands before its facts, so settling precedes them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use zizon_table::{Change, Cond, Durability, Item, Key, Op, Seq, WriteError};
 
-use super::{ExecuteError, Executor, Mode, Standing};
+use super::{ExecuteError, Executor, MISMATCH, Mode, Standing};
 use crate::keys::{self, Named};
 use crate::order::Damaged;
 use crate::order::document::OrderDocument;
@@ -260,12 +261,25 @@ impl Executor {
         let seq = i64::try_from(at.0).unwrap_or(i64::MAX);
         for taken in &document.allocations {
             let key = shard::key(document.sku_of(taken), taken.shard);
-            self.once(shard::effect(key, fact.effect, i64::from(taken.units), Some(seq))).await?;
+            let effect = shard::effect(key.clone(), fact.effect, i64::from(taken.units), Some(seq));
+            match self.table.write(effect, Durability::Ordered).await {
+                Ok(applied) => {
+                    self.saw(applied);
+                }
+                Err(WriteError::CondFailed { existing, .. }) if shard::has_taken(existing.as_ref(), seq) => {}
+                // Trying again would find the same for ever, and every later fact would wait for it.
+                Err(WriteError::CondFailed { existing, .. }) => {
+                    let shard = shard::Shard::read(existing.as_ref());
+                    tracing::error!(key = %key, fact = %at, effect = ?fact.effect, units = taken.units, ?shard, MISMATCH);
+                    self.mismatches.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }
 
-    /// Writes what may have been written already.
+    /// Writes what may have been written already: an operation on a hold, whose only condition is that it is there.
     pub(super) async fn once(&self, op: Op) -> Result<(), ExecuteError> {
         match self.table.write(op, Durability::Ordered).await {
             Ok(applied) => {

@@ -139,6 +139,11 @@ pub(crate) fn effect(key: Key, effect: StockEffect, units: i64, once: Option<i64
     Op::Patch { key, patches, cond: Cond::All(conds) }
 }
 
+/// Whether the effect of the fact at this feed position, or of a later one, is in.
+pub(crate) fn has_taken(shard: Option<&Item>, seq: i64) -> bool {
+    shard.and_then(|shard| shard.int(SETTLED)).is_some_and(|last| last >= seq)
+}
+
 /// Name of an attempt's hold: the order's digits, a dot, the attempt's nonce.
 pub(crate) fn attempt_name(order: &zizon_base::ids::OrderId, nonce: &str) -> String {
     let digits = &order.as_str()["ord_".len()..];

@@ -6,8 +6,13 @@ mod world;
 
 use std::task::{Context, Poll};
 
+use zizon_table::{Cond, Durability, Item, Op};
+
 use self::world::{Kind, World, finish};
-use super::{Executor, Mode, Protocol, nonce_time};
+use super::{Executor, Mode, Protocol, Settler, nonce_time};
+use crate::order::fact::Actor;
+use crate::order::state::Event;
+use crate::stock::shard::{RESERVED, Shard};
 
 const STEPS: usize = 160;
 
@@ -127,6 +132,36 @@ fn an_attempt_may_stop_after_any_step() {
             }
         }
     }
+}
+
+#[test]
+fn an_effect_that_stock_cannot_take_is_told_from_one_that_it_has() {
+    let world = World::new(1, Mode::Stepwise, Protocol::Sound);
+    let executor = world.executor_for_tests();
+    let plan = (0..4).map(|n| world.plan(n)).find(|plan| plan.demand.len() == 1).unwrap();
+    let id = plan.id;
+    let sku = plan.document.lines[0].sku.clone();
+    finish(executor.place(plan)).unwrap();
+    let settle_from_the_beginning = || {
+        let mut settler = finish(Settler::resume(executor.clone())).unwrap();
+        while finish(settler.step()).unwrap() > 0 {}
+        executor.mismatches()
+    };
+    assert_eq!(settle_from_the_beginning(), 0);
+    finish(executor.transition(&id, Event::CancelledByShopper, Actor::Shopper)).unwrap();
+    let shard = finish(executor.directory.snapshot(&sku)).unwrap().unwrap().items;
+    let reserved = shard.into_iter().flatten().find(|item| item.int(RESERVED).unwrap_or(0) > 0).unwrap();
+    let put = |item: Item| finish(executor.table.write(Op::Put { item, cond: Cond::Always }, Durability::Durable));
+    // Somebody has taken the order's units from the shard.
+    put(reserved.clone().with(RESERVED, 0i64)).unwrap();
+    assert_eq!(settle_from_the_beginning(), 1);
+    put(reserved).unwrap();
+    assert_eq!(
+        (settle_from_the_beginning(), settle_from_the_beginning()),
+        (1, 1),
+        "it is in, and was not counted again"
+    );
+    assert_eq!(Shard::read(finish(executor.directory.snapshot(&sku)).unwrap().unwrap().items[0].as_ref()).reserved, 0);
 }
 
 #[test]
