@@ -106,8 +106,8 @@ pub(crate) fn cursor(reader: &str) -> Key {
     Key::new(concat(&["R#", reader]), &b"C"[..])
 }
 
-/// Buckets of this role's copy of the catalog.
-pub(crate) const VIEW_BUCKETS: u8 = 16;
+/// Buckets of a list of products.
+pub(crate) const BUCKETS: u8 = 16;
 
 /// Partition of one bucket of the copy of the catalog.
 pub(crate) fn view_bucket(bucket: u8) -> Vec<u8> {
@@ -116,11 +116,25 @@ pub(crate) fn view_bucket(bucket: u8) -> Vec<u8> {
 
 /// A product in the copy of the catalog.
 pub(crate) fn view(sku: &Sku) -> Key {
+    Key::new(view_bucket(bucket(sku)), sku.as_str().as_bytes().to_vec())
+}
+
+/// Partition of one bucket of the list of products with stock.
+pub(crate) fn stocked_bucket(bucket: u8) -> Vec<u8> {
+    concat(&["V#stock#", &bucket.to_string()])
+}
+
+/// A product in the list of products with stock. Without it nobody would find the stock of a product that is no longer
+/// in the catalog.
+pub(crate) fn stocked(sku: &Sku) -> Key {
+    Key::new(stocked_bucket(bucket(sku)), sku.as_str().as_bytes().to_vec())
+}
+
+fn bucket(sku: &Sku) -> u8 {
     // FNV-1a: the bucket must be the same for ever, whatever the standard library hashes with.
     let hash =
         sku.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    let bucket = u8::try_from(hash % u32::from(VIEW_BUCKETS)).unwrap_or(0);
-    Key::new(view_bucket(bucket), sku.as_str().as_bytes().to_vec())
+    u8::try_from(hash % u32::from(BUCKETS)).unwrap_or(0)
 }
 
 #[cfg(test)]

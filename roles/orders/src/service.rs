@@ -253,11 +253,13 @@ impl OrdersService {
         self.stock.seed(&stock).await
     }
 
-    /// Reads the directory of every product, so that orders need not, and background work knows all stock there is.
+    /// Reads the directory of every product, so that orders need not, and background work knows all stock there is:
+    /// also of products that are no longer sold.
     ///
     /// # Errors
     /// The table cannot be read.
     pub async fn learn_stock(&self) -> Result<(), ExecuteError> {
+        self.directory.learn().await?;
         for sku in self.prices.skus() {
             self.directory.layout(&sku).await?;
         }

@@ -45,7 +45,7 @@ pub enum StoreError {
 /// The table cannot be read.
 pub async fn load(table: &dyn Table, view: &PriceView) -> Result<Option<Position>, StoreError> {
     let mut damaged = false;
-    for bucket in 0..keys::VIEW_BUCKETS {
+    for bucket in 0..keys::BUCKETS {
         let pk = keys::view_bucket(bucket);
         let mut cursor = None;
         loop {

@@ -7,14 +7,24 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use zizon_base::ids::{OrderId, Sku};
-use zizon_table::{Item, ReadError, Table};
+use zizon_table::limits::MAX_GET_MANY;
+use zizon_table::{Item, Key, ReadError, SkRange, Table};
 
 use super::allocate::Available;
 use super::shard::{self, Shard};
 use crate::keys;
 
+#[cfg(test)]
+mod tests;
+
+// A product fits into one read.
+const _: () = assert!(MAX_SHARDS as usize <= MAX_GET_MANY);
+
 /// Most shards of one product.
 pub const MAX_SHARDS: u16 = 256;
+
+/// Products read at once from the list of those with stock.
+const PAGE: u32 = 500;
 
 /// Attribute: shards that orders try first.
 const ACTIVE: &str = "n";
@@ -86,6 +96,30 @@ impl Directory {
         Ok(layout)
     }
 
+    /// Reads the directory of every product that ever had stock, whether or not it is still sold.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn learn(&self) -> Result<(), ReadError> {
+        for bucket in 0..keys::BUCKETS {
+            let pk = keys::stocked_bucket(bucket);
+            let mut cursor = None;
+            loop {
+                let page = self.table.query(&pk, SkRange::All, PAGE, false, cursor).await?;
+                for item in &page.items {
+                    let sku = std::str::from_utf8(&item.key.sk).ok().and_then(|sku| sku.parse::<Sku>().ok());
+                    let sku = sku.ok_or_else(|| ReadError::Corrupt(format!("{} names no product", item.key)))?;
+                    self.layout(&sku).await?;
+                }
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The layout if it is known already.
     #[must_use]
     pub fn known(&self, sku: &Sku) -> Option<Layout> {
@@ -106,29 +140,51 @@ impl Directory {
         known.insert(sku.clone(), Layout { ever, ..layout });
     }
 
-    /// What there is of each product, read at one moment (as far as the table's bounds allow it in one read).
+    /// What there is of each product: each product's shards at one moment, all of them together as far as the table's
+    /// bounds allow it.
     ///
     /// # Errors
     /// The table cannot be read.
     pub async fn available(&self, skus: &[&Sku], order: &OrderId) -> Result<Vec<Available>, ReadError> {
-        let mut layouts = Vec::with_capacity(skus.len());
-        let mut wanted = Vec::new();
-        for sku in skus {
-            let layout = self.layout(sku).await?;
-            wanted.extend((0..layout.map_or(0, |l| l.ever)).map(|number| shard::key(sku, number)));
-            layouts.push(layout);
+        loop {
+            let mut layouts = Vec::with_capacity(skus.len());
+            for sku in skus {
+                layouts.push(self.layout(sku).await?);
+            }
+            let shards: Vec<u16> = layouts.iter().map(|layout| layout.map_or(0, |l| l.ever)).collect();
+            let units = self.units(skus, &shards).await?;
+            // Shards that were added meanwhile may hold what is missing in those that were read. They are announced
+            // before they are filled, and their number only grows, to a bound: this ends.
+            let same = skus.iter().zip(&shards).all(|(sku, &read)| self.known(sku).map_or(0, |l| l.ever) == read);
+            if same {
+                let per_product = layouts.into_iter().zip(units);
+                let per_product = per_product
+                    .map(|(layout, units)| Available { units, preferred: layout.map_or(0, |l| l.preferred(order)) });
+                return Ok(per_product.collect());
+            }
         }
-        let mut units = Vec::with_capacity(wanted.len());
-        for part in wanted.chunks(zizon_table::limits::MAX_GET_MANY) {
-            let items = self.table.get_many(part).await?;
-            units.extend(items.iter().map(|item| Shard::read(item.as_ref()).available));
+    }
+
+    /// What is available in the first `shards[i]` shards of `skus[i]`. No product is split over two reads: units move
+    /// between the shards of one product, and would be seen in neither place.
+    async fn units(&self, skus: &[&Sku], shards: &[u16]) -> Result<Vec<Vec<i64>>, ReadError> {
+        let mut units = Vec::with_capacity(skus.len());
+        let mut at = 0;
+        while at < skus.len() {
+            let mut wanted: Vec<Key> = Vec::new();
+            let first = at;
+            while at < skus.len() && (at == first || wanted.len() + usize::from(shards[at]) <= MAX_GET_MANY) {
+                wanted.extend((0..shards[at]).map(|number| shard::key(skus[at], number)));
+                at += 1;
+            }
+            let items = if wanted.is_empty() { Vec::new() } else { self.table.get_many(&wanted).await? };
+            let mut items = items.iter();
+            for &count in &shards[first..at] {
+                let of_product = items.by_ref().take(usize::from(count));
+                units.push(of_product.map(|item| Shard::read(item.as_ref()).available).collect());
+            }
         }
-        let mut rest = units.into_iter();
-        let per_product = layouts.into_iter().map(|layout| Available {
-            units: rest.by_ref().take(usize::from(layout.map_or(0, |l| l.ever))).collect(),
-            preferred: layout.map_or(0, |l| l.preferred(order)),
-        });
-        Ok(per_product.collect())
+        Ok(units)
     }
 
     /// The product's shards at one moment, with its directory; `None` where it has no stock.

@@ -90,7 +90,7 @@ impl StockKeeper {
                 missing.push((sku, *units));
             }
         }
-        let per_plan = (self.table.caps().transact.unwrap_or(2) as usize / 2).max(1);
+        let per_plan = (self.table.caps().transact.unwrap_or(0) as usize / FIRST_OPS).max(1);
         for part in missing.chunks(per_plan) {
             let ops = part.iter().flat_map(|(sku, units)| first_stock(sku, *units)).collect();
             self.table.transact(ops, None).await?;
@@ -216,11 +216,18 @@ impl StockKeeper {
 /// The layout of a product that gets its first stock.
 const FIRST: Layout = Layout { active: 1, ever: 1 };
 
-/// A directory and one shard, where there is neither.
-fn first_stock(sku: &Sku, units: i64) -> [Op; 2] {
+/// Operations of [`first_stock`].
+const FIRST_OPS: usize = 3;
+
+/// A directory and one shard, where there is neither, and the product's entry in the list of products with stock.
+fn first_stock(sku: &Sku, units: i64) -> [Op; FIRST_OPS] {
     let directory = FIRST.write(Item::new(keys::directory(sku)), units);
     let first = Item::new(shard::key(sku, 0)).with(AVAILABLE, units);
-    [Op::Put { item: directory, cond: Cond::NotExists }, Op::Put { item: first, cond: Cond::NotExists }]
+    [
+        Op::Put { item: directory, cond: Cond::NotExists },
+        Op::Put { item: first, cond: Cond::NotExists },
+        Op::Put { item: Item::new(keys::stocked(sku)), cond: Cond::Always },
+    ]
 }
 
 /// Adds units to a shard, or takes them if they are there.
