@@ -9,6 +9,11 @@
 //!   goes down; replaying more than needed is harmless.)
 //! - Every block and block header has a checksum that is verified when it is read. The version file has one
 //!   too, in `current`, but nothing verifies it: [`LsmIndex::open`] does.
+//! - `CompactionStream`, in a flush and in a compaction, drops what is older than an entry of the same key as soon as
+//!   *that* is below the threshold, also when the newer entry is above it and no reader below sees it. So the
+//!   threshold may be used only where no entry lies above it. A flush takes whatever is sealed when it begins, and
+//!   the thread that applies may seal between the choice of a floor and the flush: a flush drops nothing. A
+//!   compaction sees only what was flushed, and [`LsmIndex::maintain`] refuses one below that.
 //! - A reader picks the newest version whose sequence is below its own, and panics if there is none. Versions
 //!   take their sequence from a counter given at opening; it is kept at 0, so that every reader finds one.
 
@@ -85,6 +90,9 @@ impl LsmIndex {
     }
 }
 
+/// Before the first sequence.
+const NOTHING: u64 = 0;
+
 /// Sequence that a reader gives to the tree: it sees what is below.
 const fn reader(at: u64) -> u64 {
     at.saturating_add(1)
@@ -125,8 +133,14 @@ impl Index for LsmIndex {
         let before = self.shape();
         if self.tree.sealed_memtable_count() > 0 {
             let lock = self.tree.get_flush_lock();
-            self.tree.flush(&lock, reader(floor)).map_err(|error| lsm_error(&error))?;
+            self.tree.flush(&lock, reader(NOTHING)).map_err(|error| lsm_error(&error))?;
             return Ok(true);
+        }
+        let flushed = self.persisted();
+        if flushed > floor {
+            // Never while callers take the floor after what they seal; going on would lose versions that readers see.
+            let what = format!("written up to {flushed}, and readers may still begin at {floor}");
+            return Err(IndexError::Damaged(what));
         }
         self.tree.compact(self.compaction.clone(), reader(floor)).map_err(|error| lsm_error(&error))?;
         Ok(self.shape() != before)
@@ -183,5 +197,42 @@ fn lsm_error(error: &lsm_tree::Error) -> IndexError {
             None => io::Error::new(error.kind(), error.to_string()).into(),
         },
         other => IndexError::Damaged(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(dir: &tempfile::TempDir) -> LsmIndex {
+        let index = LsmIndex::open(dir.path(), &LsmOptions::default()).unwrap();
+        index.apply(b"k", Some(b"old"), 1);
+        index.apply(b"k", Some(b"new"), 5);
+        index.seal();
+        index
+    }
+
+    fn seen(index: &LsmIndex, at: u64) -> Option<Vec<u8>> {
+        index.get(b"k", at).unwrap()
+    }
+
+    #[test]
+    fn a_flush_keeps_what_readers_see_who_began_before_what_was_sealed() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = index(&dir);
+        // The floor was chosen, then the writer went on and sealed.
+        assert!(index.maintain(3).unwrap());
+        assert_eq!((seen(&index, 3), seen(&index, 5)), (Some(b"old".to_vec()), Some(b"new".to_vec())));
+        while index.maintain(5).unwrap() {}
+        assert_eq!((seen(&index, 5), index.persisted()), (Some(b"new".to_vec()), 5));
+    }
+
+    #[test]
+    fn a_compaction_below_what_was_written_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = index(&dir);
+        assert!(index.maintain(3).unwrap());
+        assert!(matches!(index.maintain(4), Err(IndexError::Damaged(_))));
+        assert_eq!(seen(&index, 3), Some(b"old".to_vec()));
     }
 }

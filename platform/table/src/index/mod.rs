@@ -113,10 +113,10 @@ pub trait Index: Send + Sync + 'static {
     fn seal(&self);
 
     /// Does one piece of background work and says whether there may be more. Versions that only readers
-    /// before `floor` could see may go.
+    /// before `floor` could see may go. Nothing written to disk by an earlier call lies above `floor`.
     ///
     /// # Errors
-    /// When the disk is full or fails; the index is as before.
+    /// When the disk is full or fails, or `floor` is too low; the index is as before.
     fn maintain(&self, floor: u64) -> Result<bool, IndexError>;
 
     /// How it is doing.
