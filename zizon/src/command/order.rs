@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cli::{Local, Order},
-    output::{self, Style, Table},
+    output::{self, Style, Table, grouped},
 };
 
 /// Shows or cancels orders.
@@ -75,7 +75,13 @@ async fn pages(operator: &Operator, user: Option<&UserRef>, limit: u32, cursor: 
 
 fn amount(minor_units: i64, currency: &str) -> String {
     let money = Currency::from_code(currency).and_then(|currency| Money::new(minor_units, currency).ok());
-    money.map_or_else(|| minor_units.to_string(), |money| money.to_string())
+    grouped(&money.map_or_else(|| minor_units.to_string(), |money| money.to_string()))
+}
+
+/// An RFC 3339 moment to the second, for people.
+fn moment(rfc3339: &str) -> String {
+    let (second, _) = rfc3339.split_once('.').unwrap_or((rfc3339.trim_end_matches('Z'), ""));
+    format!("{}Z", second.replace('T', " "))
 }
 
 fn status_style(status: &str) -> Style {
@@ -93,7 +99,7 @@ fn list(page: &OrderPage, user: Option<&UserRef>, local: &Local) -> Result<()> {
     let mut table = Table::new(&["created", "number", "status", "lines", "total", "user", "id"], &[3, 4]);
     for OperatorOrder { order, .. } in &page.data {
         table.row(vec![
-            (order.created_at.clone(), None),
+            (moment(&order.created_at), None),
             (order.number.clone(), Some(Style::Bold)),
             (order.status.clone(), Some(status_style(&order.status))),
             (order.items.len().to_string(), None),
@@ -127,7 +133,7 @@ fn show(view: &OperatorOrder, local: &Local) -> Result<()> {
         order.fulfillment_status
     ));
     output::line(&format!("  {}", order.id));
-    output::line(&format!("  user {}  market {}  created {}", order.user_id, order.market, order.created_at));
+    output::line(&format!("  user {}  market {}  created {}", order.user_id, order.market, moment(&order.created_at)));
     let mut table = Table::new(&["line", "sku", "quantity", "unit price", "subtotal", "name"], &[0, 2, 3, 4]);
     for item in &order.items {
         table.row(vec![
@@ -142,7 +148,7 @@ fn show(view: &OperatorOrder, local: &Local) -> Result<()> {
     output::line(table.render().trim_end());
     output::line(&format!("  total {}", amount(order.totals.total, &order.currency)));
     for fact in &view.facts {
-        output::line(&format!("  {}  {} by {}", fact.at, fact.event, fact.actor));
+        output::line(&format!("  {}  {} by {}", moment(&fact.at), fact.event.replace('_', " "), fact.actor));
     }
     if view.personal_data_erased {
         output::line(&output::paint("  personal data erased", Style::Dim));
