@@ -107,7 +107,7 @@ impl Engine {
                 if !holds_undecoded(op, &seen) {
                     return Ok(Decision::failed(at, op.key(), seen, rests_on));
                 }
-                current.push(if exists { Some(self.placeholder(op.key())) } else { None });
+                current.push(if exists { Some(placeholder(op.key())) } else { None });
             }
         }
         match effects(ops, &current) {
@@ -118,11 +118,6 @@ impl Engine {
             Ok(effects) => self.commit(core, effects),
             Err(error) => Ok(Decision { outcome: Outcome::Refused(error), rests_on }),
         }
-    }
-
-    /// Stands for an item that exists but whose attributes do not matter.
-    fn placeholder(&self, key: &Key) -> Arc<Item> {
-        Arc::new(Item::new(key.clone()))
     }
 
     /// The newest state of an item and the plan it comes from (0: durable).
@@ -298,6 +293,11 @@ fn holds_undecoded(op: &Op, seen: &Seen) -> bool {
         Seen::Item(item) => op.cond().holds(Some(item)),
         Seen::Slot(_) => op.cond().holds(Some(&Item::new(op.key().clone()))),
     }
+}
+
+/// Stands for an item that exists but whose attributes do not matter.
+fn placeholder(key: &Key) -> Arc<Item> {
+    Arc::new(Item::new(key.clone()))
 }
 
 fn effects(ops: Vec<Op>, current: &[Option<Arc<Item>>]) -> Result<Vec<Planned>, WriteError> {
