@@ -371,8 +371,11 @@ fn insufficient(short: &[Short]) -> Box<Problem> {
 }
 
 fn keyring_problem(error: &KeyringError) -> Box<Problem> {
-    tracing::error!(%error, "personal fields could not be sealed or opened");
+    if !matches!(error, KeyringError::TooMany) {
+        tracing::error!(%error, "personal fields could not be sealed or opened");
+    }
     Box::new(match error {
+        KeyringError::TooMany => Code::Overloaded.into(),
         KeyringError::Io { .. } | KeyringError::Poisoned => Code::StorageFailed.into(),
         KeyringError::Full => Code::StorageFull.into(),
         KeyringError::Foreign { .. } | KeyringError::Damaged | KeyringError::Crypto => Code::Internal.into(),

@@ -5,6 +5,7 @@
 //! own. Destroying it overwrites the slot in place and syncs. A copy-on-write file system or an old backup may keep the
 //! wrapped bytes; they are useless without the platform's key, which is why backups of the two are kept apart.
 
+mod rate;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bytes::Bytes;
@@ -22,6 +24,7 @@ use parking_lot::Mutex;
 use zeroize::Zeroizing;
 use zizon_base::ids::{OrderId, UserHash};
 
+use self::rate::Rate;
 use self::slot::{HEADER, SLOT, Slot, header, offset};
 
 /// Most users with a key: bounds the file (96 bytes each) and this process's memory.
@@ -53,6 +56,9 @@ pub enum KeyringError {
     /// The file has no room for another user.
     #[error("the file of users' keys is full")]
     Full,
+    /// Too many users got their first key just now; nothing was written.
+    #[error("too many new users at once")]
+    TooMany,
     /// What is stored does not open under its key.
     #[error("stored personal data or its key is damaged")]
     Damaged,
@@ -78,6 +84,7 @@ struct State {
     written: u64,
     synced: u64,
     poisoned: bool,
+    rate: Rate,
 }
 
 struct Inner {
@@ -85,6 +92,7 @@ struct Inner {
     path: PathBuf,
     wrap: LessSafeKey,
     state: Mutex<State>,
+    opened: Instant,
     /// One sync at a time; whoever waits for it finds its own write covered by the next one at the latest.
     sync: Arc<tokio::sync::Mutex<()>>,
 }
@@ -124,7 +132,14 @@ impl Keyring {
         file.sync_data().map_err(io)?;
         let state = scan(&file).map_err(io)?;
         let wrap = cipher(personal_key.as_slice())?;
-        let inner = Inner { file, path: path.to_owned(), wrap, state: Mutex::new(state), sync: Arc::default() };
+        let inner = Inner {
+            file,
+            path: path.to_owned(),
+            wrap,
+            state: Mutex::new(state),
+            opened: Instant::now(),
+            sync: Arc::default(),
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -202,6 +217,9 @@ impl Keyring {
         let slot = state.next;
         if slot >= MAX_SLOTS {
             return Err(KeyringError::Full);
+        }
+        if !state.rate.permits(u64::try_from(self.0.opened.elapsed().as_nanos()).unwrap_or(u64::MAX)) {
+            return Err(KeyringError::TooMany);
         }
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(key.as_mut_slice()).map_err(|_| KeyringError::Crypto)?;
