@@ -227,8 +227,8 @@ fn fields(
         ("p99_ms", percentile(990)),
         ("max_ms", percentile(1_000)),
         ("bytes_per_plan", (after.plan_bytes - before.plan_bytes) as f64 / plans),
-        ("sync_mean_us", mean_us(after.sync.sum_seconds - before.sync.sum_seconds, batches)),
-        ("apply_mean_us", mean_us(after.apply.sum_seconds - before.apply.sum_seconds, batches)),
+        ("sync_mean_us", mean_us(after.sync.sum - before.sync.sum, batches)),
+        ("apply_mean_us", mean_us(after.apply.sum - before.apply.sum, batches)),
         ("index_writes_per_plan", (after.index_writes - before.index_writes) as f64 / plans),
         ("throttled", (after.throttled - before.throttled) as f64),
     ])

@@ -108,6 +108,9 @@ async fn many_plans_share_one_sync() {
     assert_eq!(metrics.batch_plans, 2_000);
     assert!(metrics.batches <= 20, "{} batches", metrics.batches);
     assert_eq!(metrics.sync.count, metrics.batches);
+    assert_eq!((metrics.batch_size.count, metrics.batch_size.sum), (metrics.batches, 2_000.0));
+    assert_eq!((metrics.batch_bytes.count, metrics.fsync.count), (metrics.batches, metrics.batches));
+    assert!(metrics.batch_bytes.sum > metrics.plan_bytes as f64, "frames are larger than what is in them");
     assert_eq!((metrics.pending_plans, metrics.waiting, metrics.durable_seq), (0, 0, 2_000));
 }
 

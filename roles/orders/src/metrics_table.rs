@@ -30,6 +30,15 @@ const GAUGES: &[(&str, &str, Unit, Read)] = &[
     }),
 ];
 
+type Distribution = fn(&EngineMetrics) -> &Histogram;
+
+const HISTOGRAMS: &[(&str, &str, Unit, Distribution)] = &[
+    ("zizon_journal_batch_bytes", "Bytes written and synced at once", Unit::Bytes, |m| &m.batch_bytes),
+    ("zizon_journal_batch_plans", "Plans written and synced at once", Unit::None, |m| &m.batch_size),
+    ("zizon_journal_fsync_seconds", "Time of one fdatasync of the journal", Unit::Seconds, |m| &m.fsync),
+    ("zizon_table_sync_seconds", "Time to write and sync one batch", Unit::Seconds, |m| &m.sync),
+];
+
 /// Exports the table's own counters.
 pub(crate) fn observe_table(metrics: &Metrics, table: &Weak<EmbeddedTable>) {
     for &(name, help, unit, read) in COUNTERS {
@@ -40,13 +49,12 @@ pub(crate) fn observe_table(metrics: &Metrics, table: &Weak<EmbeddedTable>) {
         let table = table.clone();
         metrics.observe_gauge(name, help, unit, move || table.upgrade().map_or(0.0, |t| read(&t.metrics())));
     }
-    let table = table.clone();
-    metrics.observe_histogram(
-        "zizon_table_sync_seconds",
-        "Time to write and sync one batch",
-        Unit::Seconds,
-        move || table.upgrade().map_or_else(HistogramSnapshot::default, |table| snapshot(&table.metrics().sync)),
-    );
+    for &(name, help, unit, read) in HISTOGRAMS {
+        let table = table.clone();
+        metrics.observe_histogram(name, help, unit, move || {
+            table.upgrade().map_or_else(HistogramSnapshot::default, |table| snapshot(read(&table.metrics())))
+        });
+    }
 }
 
 /// Buckets of their own from cumulative ones.
@@ -60,5 +68,5 @@ fn snapshot(histogram: &Histogram) -> HistogramSnapshot {
     if buckets.last().is_none_or(|(bound, _)| bound.is_finite()) {
         buckets.push((f64::INFINITY, histogram.count.saturating_sub(before)));
     }
-    HistogramSnapshot { buckets, sum: histogram.sum_seconds }
+    HistogramSnapshot { buckets, sum: histogram.sum }
 }

@@ -266,3 +266,27 @@ async fn a_first_start_that_ended_before_its_keys_were_made_is_made_up_for() {
     orders.shutdown.cancel();
     orders.role.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn what_the_journal_syncs_at_once_is_exported() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mesh = TestMesh::new();
+    start_catalog(&mut mesh, dir.path());
+    let orders = start_orders(&mut mesh, dir.path());
+    ready(&mesh, orders.address).await;
+    let metrics = send(&caller(&mesh, "ns/ops/sa/supervisor", orders.address), Method::GET, "/metrics", None, "").await;
+    let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    };
+    let batches = value("zizon_table_batches_total");
+    assert!(batches >= 1.0);
+    for name in ["zizon_journal_batch_plans", "zizon_journal_batch_bytes", "zizon_journal_fsync_seconds"] {
+        // A batch may have been synced while the others were read.
+        assert!((value(&format!("{name}_count")) - batches).abs() <= 2.0, "{name}");
+        assert!(value(&format!("{name}_sum")) > 0.0, "{name}");
+    }
+    orders.shutdown.cancel();
+    orders.role.await.unwrap().unwrap();
+}

@@ -4,45 +4,65 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::index::IndexState;
 
-/// Upper bounds of the buckets of [`Histogram`]: 2^0 to 2^23 microseconds (8.4 s), then everything else.
+/// Buckets of a [`Histogram`], each bound twice the one before, then everything else.
 const BUCKETS: usize = 25;
 
-/// Counts of durations by powers of two.
+/// Counts of amounts by powers of two of a unit: 1 to 2^23 units.
 #[derive(Debug, Default)]
-pub(super) struct Durations {
+pub(super) struct Amounts {
     counts: [AtomicU64; BUCKETS],
-    sum_ns: AtomicU64,
+    sum: AtomicU64,
 }
 
-impl Durations {
-    pub fn record(&self, ns: u64) {
-        let us = ns.div_ceil(1_000).max(1);
-        let bucket = (64 - (us - 1).leading_zeros() as usize).min(BUCKETS - 1);
+impl Amounts {
+    fn record_units(&self, units: u64, amount: u64) {
+        let units = units.max(1);
+        let bucket = (64 - (units - 1).leading_zeros() as usize).min(BUCKETS - 1);
         self.counts[bucket].fetch_add(1, Relaxed);
-        self.sum_ns.fetch_add(ns, Relaxed);
+        self.sum.fetch_add(amount, Relaxed);
     }
 
-    fn snapshot(&self) -> Histogram {
+    /// Counts a number of things.
+    pub fn record(&self, amount: u64) {
+        self.record_units(amount, amount);
+    }
+
+    /// `unit`: what the smallest bound is in the histogram's unit; `scale`: what a summed amount is.
+    fn snapshot(&self, unit: f64, scale: f64) -> Histogram {
         let mut buckets = Vec::with_capacity(BUCKETS);
         let mut count = 0;
         for (at, counter) in self.counts.iter().enumerate() {
             count += counter.load(Relaxed);
-            let bound = if at + 1 == BUCKETS { f64::INFINITY } else { (1_u64 << at) as f64 / 1e6 };
+            let bound = if at + 1 == BUCKETS { f64::INFINITY } else { (1_u64 << at) as f64 * unit };
             buckets.push((bound, count));
         }
-        Histogram { buckets, count, sum_seconds: self.sum_ns.load(Relaxed) as f64 / 1e9 }
+        Histogram { buckets, count, sum: self.sum.load(Relaxed) as f64 * scale }
     }
 }
 
-/// A histogram of durations, cumulative as Prometheus has it.
+/// Counts of durations: 1 microsecond to 8.4 s.
+#[derive(Debug, Default)]
+pub(super) struct Durations(Amounts);
+
+impl Durations {
+    pub fn record(&self, ns: u64) {
+        self.0.record_units(ns.div_ceil(1_000), ns);
+    }
+
+    fn snapshot(&self) -> Histogram {
+        self.0.snapshot(1e-6, 1e-9)
+    }
+}
+
+/// A histogram, cumulative as Prometheus has it. Times are in seconds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Histogram {
-    /// Upper bound in seconds, and how many were at most that long.
+    /// Upper bound, and how many were at most that much.
     pub buckets: Vec<(f64, u64)>,
     /// How many.
     pub count: u64,
-    /// Sum, seconds.
-    pub sum_seconds: f64,
+    /// Sum of all.
+    pub sum: f64,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +78,10 @@ pub(super) struct Counters {
     pub batches: AtomicU64,
     pub batch_plans: AtomicU64,
     pub index_writes: AtomicU64,
+    pub batch_size: Amounts,
+    pub batch_bytes: Amounts,
     pub sync: Durations,
+    pub fsync: Durations,
     pub apply: Durations,
     pub hot_hits: AtomicU64,
     pub index_reads: AtomicU64,
@@ -118,8 +141,14 @@ pub struct EngineMetrics {
     pub batch_plans: u64,
     /// Entries written to the index (a hot item counts once per batch).
     pub index_writes: u64,
+    /// Plans in a batch.
+    pub batch_size: Histogram,
+    /// Bytes in a batch.
+    pub batch_bytes: Histogram,
     /// Time to write and sync a batch.
     pub sync: Histogram,
+    /// Of it, time in `fdatasync`.
+    pub fsync: Histogram,
     /// Time to apply a batch to the index.
     pub apply: Histogram,
     /// Look-ups answered from the overlay or the cache of hot items.
@@ -165,7 +194,10 @@ impl Counters {
             batches: load(&self.batches),
             batch_plans: load(&self.batch_plans),
             index_writes: load(&self.index_writes),
+            batch_size: self.batch_size.snapshot(1.0, 1.0),
+            batch_bytes: self.batch_bytes.snapshot(1.0, 1.0),
             sync: self.sync.snapshot(),
+            fsync: self.fsync.snapshot(),
             apply: self.apply.snapshot(),
             hot_hits: load(&self.hot_hits),
             index_reads: load(&self.index_reads),
@@ -203,6 +235,7 @@ mod tests {
         }
         let histogram = durations.snapshot();
         assert_eq!(histogram.count, 6);
+        assert!((histogram.sum - 60.003_004_002).abs() < 1e-6, "{}", histogram.sum);
         let at_most = |seconds: f64| {
             let found = histogram.buckets.iter().find(|(bound, _)| *bound >= seconds);
             found.map(|(_, count)| *count)
@@ -211,5 +244,18 @@ mod tests {
         assert_eq!(at_most(2e-6), Some(4));
         assert_eq!(at_most(4e-3), Some(5));
         assert_eq!(at_most(f64::INFINITY), Some(6));
+    }
+
+    #[test]
+    fn a_number_lands_in_the_bucket_whose_bound_holds_it() {
+        let amounts = Amounts::default();
+        for amount in [0, 1, 2, 3, 4, 1 << 23, u64::from(u32::MAX)] {
+            amounts.record(amount);
+        }
+        let histogram = amounts.snapshot(1.0, 1.0);
+        let found = |bound: f64| histogram.buckets.iter().find(|(at, _)| *at == bound).map(|(_, count)| *count);
+        let bounds = [1.0, 2.0, 4.0, 8_388_608.0, f64::INFINITY];
+        assert_eq!(bounds.map(found), [2, 3, 5, 6, 7].map(Some));
+        assert_eq!((histogram.count, histogram.sum), (7, 10.0 + 8_388_608.0 + 4_294_967_295.0));
     }
 }

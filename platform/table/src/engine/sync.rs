@@ -53,6 +53,7 @@ impl Engine {
     /// Makes a batch visible and wakes those who wait for it; after a failed one, stops for good.
     pub fn finish(&self, outcome: SyncOutcome) -> Finished {
         self.counters.sync.record(outcome.write_ns().saturating_add(outcome.sync_ns()));
+        self.counters.fsync.record(outcome.sync_ns());
         let Some((through, effects)) = self.take_durable(outcome) else {
             return Finished { durable: false, sealed: false };
         };
@@ -73,7 +74,7 @@ impl Engine {
     }
 
     fn take_durable(&self, outcome: SyncOutcome) -> Option<(u64, Vec<Effect>)> {
-        let plans = outcome.frames();
+        let (plans, bytes) = (outcome.frames(), outcome.bytes());
         let mut core = self.core.lock();
         let finished = match core.journal.as_mut() {
             Some(journal) => journal.finish_sync(outcome),
@@ -83,6 +84,8 @@ impl Engine {
             Ok(through) => {
                 count(&self.counters.batches);
                 self.counters.batch_plans.fetch_add(plans, Relaxed);
+                self.counters.batch_size.record(plans);
+                self.counters.batch_bytes.record(bytes);
                 let count = core.pending.iter().take_while(|effect| effect.seq <= through.0).count();
                 Some((through.0, core.pending.drain(..count).collect()))
             }
