@@ -12,7 +12,7 @@ pub const MAX_DEPTH: usize = 32;
 
 /// Why a document was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason} at line {line} column {column}")]
+#[error("{reason} (line {line}, column {column})")]
 pub struct JsonError {
     /// What is wrong, without any content of the document beyond member names.
     pub reason: String,
@@ -25,8 +25,49 @@ pub struct JsonError {
 impl From<serde_json::Error> for JsonError {
     fn from(error: serde_json::Error) -> Self {
         let text = error.to_string();
-        let reason = text.split(" at line ").next().unwrap_or("malformed").to_owned();
-        Self { reason, line: error.line(), column: error.column() }
+        let said = text.split(" at line ").next().unwrap_or_default();
+        Self { reason: in_plain_words(said), line: error.line(), column: error.column() }
+    }
+}
+
+/// The parser's message without the words of its own trade.
+fn in_plain_words(said: &str) -> String {
+    if let Some(place) = said.strip_prefix("EOF while parsing ") {
+        return match place {
+            "a value" => "the document ends where a value should be".to_owned(),
+            place => format!("the document ends inside {place}"),
+        };
+    }
+    // Which other type stood there is plain to see; what should stand there is not.
+    if said.starts_with("invalid type: ") || said.starts_with("invalid value: ") || said.starts_with("invalid length ")
+    {
+        let expected = said.rsplit_once("expected ").map_or("another value", |(_, expected)| expected);
+        return match expected {
+            "i8" | "i16" | "i32" | "i64" | "isize" => "expected a whole number".to_owned(),
+            "u8" | "u16" | "u32" | "u64" | "usize" => "expected a whole number that is not negative".to_owned(),
+            "f32" | "f64" => "expected a number".to_owned(),
+            "a map" => "expected an object".to_owned(),
+            "a sequence" => "expected a list".to_owned(),
+            other if other.starts_with("struct ") => "expected an object".to_owned(),
+            other => format!("expected {other}"),
+        };
+    }
+    if let Some(name) = said.strip_prefix("missing field ") {
+        return format!("the member {name} is missing");
+    }
+    match said {
+        "trailing characters" => "text after the document".to_owned(),
+        "trailing comma" => "a comma with nothing after it".to_owned(),
+        "expected value" => "expected a JSON value".to_owned(),
+        "key must be a string" => "expected a member name in double quotes".to_owned(),
+        "recursion limit exceeded" => format!("more than {MAX_DEPTH} levels"),
+        "invalid unicode code point" | "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
+            "a text that is not valid Unicode".to_owned()
+        }
+        other if other.starts_with("control character") => {
+            "a control character in a text that is not escaped".to_owned()
+        }
+        other => other.to_owned(),
     }
 }
 
@@ -294,6 +335,42 @@ mod tests {
         assert!(check(b"{} ").is_ok());
         assert!(check(b"{}x").is_err());
         assert!(check(b"").is_err());
+    }
+
+    #[test]
+    fn mistakes_are_told_without_the_words_of_a_parser() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only read")]
+        struct Stock {
+            available: u32,
+        }
+        for (text, said) in [
+            ("", "the document ends where a value should be (line 1, column 0)"),
+            (r#"{"available""#, "the document ends inside an object (line 1, column 12)"),
+            (r#"{"available":1}x"#, "text after the document (line 1, column 16)"),
+            (r#"{"available":1,}"#, "a comma with nothing after it (line 1, column 16)"),
+            (r#"{"available":1,"available":2}"#, "a member appears twice (line 1, column 26)"),
+            ("[]", "expected an object (line 1, column 0)"),
+            ("{}", "the member `available` is missing (line 1, column 2)"),
+            (r#"{"available":-1}"#, "expected a whole number that is not negative (line 1, column 15)"),
+            (r#"{"available":"x"}"#, "expected a whole number that is not negative (line 1, column 16)"),
+        ] {
+            let error = strict_from_slice::<Stock>(text.as_bytes()).unwrap_err().to_string();
+            let words = |text: &str| text.split(" (").next().map(str::to_owned);
+            assert_eq!(words(&error), words(said), "{text}");
+            assert!(error.contains("(line 1, column "), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_mistake_is_told_in_a_parsers_words(bytes in "[\\[\\]{}:,\"a1\\\\u \u{1}]{0,12}") {
+            if let Err(error) = check(bytes.as_bytes()) {
+                for word in ["EOF", "invalid type", "sequence", "trailing", "recursion", "surrogate"] {
+                    prop_assert!(!error.to_string().contains(word), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

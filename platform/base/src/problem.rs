@@ -46,46 +46,46 @@ codes! {
     MalformedRequest = 400, "malformed-request", "The request could not be read", false, "The body is not the JSON this route takes: a syntax error, a wrong type, a missing or repeated member, text after the document, or more than 32 levels. `errors[].pointer` names the place. Correct the request; the idempotency key is still free.";
     IdempotencyKeyRequired = 400, "idempotency-key-required", "An idempotency key is required", false, "Send `idempotency_key` in the body or the header `Idempotency-Key`: 1 to 255 printable ASCII characters, fresh for each order you mean, the same for each retry of it.";
     IdempotencyKeyInvalid = 400, "idempotency-key-invalid", "The idempotency key cannot be used", false, "A key has 1 to 255 printable ASCII characters. A guest's key needs at least 22, because whoever can repeat user, key and body can read the order. Use a random UUID.";
-    IdempotencyKeyMismatch = 400, "idempotency-key-mismatch", "Header and body name different idempotency keys", false, "`Idempotency-Key` and `idempotency_key` are the same thing. Send one, or the same value in both.";
+    IdempotencyKeyMismatch = 400, "idempotency-key-mismatch", "The header and the body have different idempotency keys", false, "`Idempotency-Key` and `idempotency_key` are the same thing. Send one, or the same value in both.";
     BadRequest = 400, "bad-request", "The request is not valid HTTP", false, "The request breaks a rule of HTTP/1.1 or HTTP/2 framing (RFC 9112, RFC 9113), or could be read in two ways. The connection is closed.";
     InvalidParameter = 400, "invalid-parameter", "A query parameter is not valid", false, "`errors[].pointer` names the parameter and `detail` says what it may be.";
     AuthenticationRequired = 401, "authentication-required", "Sign in to order", false, "This shop does not take orders from guests. Send the customer's bearer token, or switch guest checkout on (`orders.guest_checkout`).";
     Forbidden = 403, "forbidden", "This identity may not call this route", false, "The caller's SPIFFE identity is not named for this route in the authorisation policy. `policy` is the hash of the policy that decided.";
-    UserMismatch = 403, "user-mismatch", "The credential belongs to somebody else", false, "`user_id` must be the subject of the bearer token.";
-    NotFound = 404, "not-found", "Nothing is here", false, "There is no such resource, or this credential may not know of it.";
-    MethodNotAllowed = 405, "method-not-allowed", "This resource does not take this method", false, "The `Allow` header lists what it takes.";
+    UserMismatch = 403, "user-mismatch", "The credential belongs to another user", false, "`user_id` must be the subject of the bearer token.";
+    NotFound = 404, "not-found", "Not found", false, "There is no such resource, or this credential may not know of it.";
+    MethodNotAllowed = 405, "method-not-allowed", "Method not allowed", false, "The `Allow` header lists what it takes.";
     RequestTimeout = 408, "request-timeout", "The request did not arrive in time", true, "Headers must arrive within 5 seconds; a body at 1 KB/s or more and within 30 seconds.";
-    PriceChanged = 409, "price-changed", "The price is another one", false, "`errors[]` gives the server's price as `expected` and yours as `actual`. Nothing was reserved and the idempotency key is still free: show the price, then send it again.";
-    TotalChanged = 409, "total-changed", "The total is another one", false, "`expected_total` is not what these lines cost at present. Nothing was reserved; the key is still free.";
-    InsufficientStock = 409, "insufficient-stock", "Not enough is in stock", false, "All or nothing: no line was reserved and the key is still free. `errors[]` gives what was requested and, where it is less, what is available.";
-    InvalidTransition = 409, "invalid-transition", "The order is past that point", false, "The order's state does not allow this any more. Read the order to see where it stands.";
-    IdempotencyInProgress = 409, "idempotency-in-progress", "The first request with this key is still running", true, "Send the same request again after `Retry-After`.";
+    PriceChanged = 409, "price-changed", "The price has changed", false, "`errors[]` gives the server's price as `expected` and yours as `actual`. Nothing was reserved and the idempotency key is still free: show the price, then send it again.";
+    TotalChanged = 409, "total-changed", "The total has changed", false, "`expected_total` is not what these lines cost at present. Nothing was reserved; the key is still free.";
+    InsufficientStock = 409, "insufficient-stock", "Not enough in stock", false, "All or nothing: no line was reserved and the key is still free. `errors[]` gives what was requested and, where it is less, what is available.";
+    InvalidTransition = 409, "invalid-transition", "The order can no longer be changed in this way", false, "The order's state does not allow this any more. Read the order to see where it stands.";
+    IdempotencyInProgress = 409, "idempotency-in-progress", "The first request with this key is still in progress", true, "Send the same request again after `Retry-After`.";
     PreconditionFailed = 412, "precondition-failed", "The resource has changed", false, "`If-Match` does not name the current version. Read it again and decide anew.";
     BodyTooLarge = 413, "body-too-large", "The body is too large", false, "An API request may have 64 KiB.";
     UriTooLong = 414, "uri-too-long", "The URI is too long", false, "A URI may have 8 KB.";
     UnsupportedMediaType = 415, "unsupported-media-type", "The body must be JSON", false, "Send `Content-Type: application/json`, without a content coding.";
     ExpectationFailed = 417, "expectation-failed", "The expectation cannot be met", false, "Only `Expect: 100-continue` is understood.";
-    MisdirectedRequest = 421, "misdirected-request", "This connection does not serve that host", false, "Open a connection to the host you mean.";
-    IdempotencyKeyReused = 422, "idempotency-key-reused", "This key already stands for another order", false, "The key was used with a different body. Use a fresh key for a different order.";
-    UnknownProduct = 422, "unknown-product", "No such product", false, "`errors[].pointer` names the line. Nothing was reserved; the key is still free.";
-    ProductUnavailable = 422, "product-unavailable", "The product is not sold here", false, "The product is not published, or has no price in this market.";
-    InvalidQuantity = 422, "invalid-quantity", "A quantity is a whole number above zero", false, "`errors[].pointer` names the line.";
-    QuantityLimit = 422, "quantity-limit", "More than one order may have", false, "Quantities are summed per product before the limit is checked.";
-    EmptyOrder = 422, "empty-order", "An order has at least one line", false, "Put at least one line in `items`.";
-    TooManyLines = 422, "too-many-lines", "An order has at most 100 lines", false, "Split the order.";
-    CurrencyMismatch = 422, "currency-mismatch", "The currency is not the market's", false, "Prices are in the market's currency. Leave `currency` out, or name that one.";
-    AmountOutOfRange = 422, "amount-out-of-range", "The amount is too large", false, "No amount may exceed 9,007,199,254,740,991 minor units.";
-    InvalidAddress = 422, "invalid-address", "The address is not complete", false, "`errors[].pointer` names the member.";
-    InvalidProduct = 422, "invalid-product", "The product is not complete", false, "`errors[].pointer` names the member.";
+    MisdirectedRequest = 421, "misdirected-request", "This host is not served here", false, "Open a connection to the host you mean.";
+    IdempotencyKeyReused = 422, "idempotency-key-reused", "This key was already used for a different order", false, "The key was used with a different body. Use a fresh key for a different order.";
+    UnknownProduct = 422, "unknown-product", "Unknown product", false, "The catalog has no product with this id. `errors[].pointer` names the line. Nothing was reserved; the key is still free.";
+    ProductUnavailable = 422, "product-unavailable", "This product is not for sale here", false, "The product is not published, or has no price in this market.";
+    InvalidQuantity = 422, "invalid-quantity", "The quantity must be at least 1", false, "Order at least one unit of every line, in whole numbers. `errors[].pointer` names the line.";
+    QuantityLimit = 422, "quantity-limit", "Too many units in one order", false, "Quantities are summed per product before the limit is checked.";
+    EmptyOrder = 422, "empty-order", "The order has no lines", false, "Put at least one line in `items`.";
+    TooManyLines = 422, "too-many-lines", "The order has too many lines", false, "Split the order.";
+    CurrencyMismatch = 422, "currency-mismatch", "The currency does not match the market", false, "Prices are in the market's currency. Leave `currency` out, or name that one.";
+    AmountOutOfRange = 422, "amount-out-of-range", "The amount is out of range", false, "No amount may exceed 9,007,199,254,740,991 minor units.";
+    InvalidAddress = 422, "invalid-address", "The address is not valid", false, "`errors[].pointer` names each member that is missing or cannot be used, and `detail` says what it may be.";
+    InvalidProduct = 422, "invalid-product", "The product is not valid", false, "`errors[].pointer` names each member that is missing or cannot be used, and `detail` says what it may be.";
     NotSupportedYet = 422, "not-supported-yet", "This member is not supported yet", false, "Quotes, coupons, flash sales and stored addresses are not built. Leave the member out.";
     TooManyRequests = 429, "too-many-requests", "Too many requests", true, "Send the same request again after `Retry-After`.";
     HeadersTooLarge = 431, "headers-too-large", "The headers are too large", false, "A request may have 100 headers and 32 KB of them.";
-    Internal = 500, "internal", "Something is wrong on our side", true, "The request was not understood to have failed or succeeded. Repeat it with the same idempotency key; quote `trace_id` when you write to us.";
-    HttpVersion = 505, "http-version-not-supported", "This HTTP version is not served", false, "HTTP/1.1 and HTTP/2 over TLS 1.3 are served.";
-    NotImplemented = 501, "method-unknown", "The method is not known", false, "Use a method of RFC 9110.";
-    Overloaded = 503, "overloaded", "Too much at once", true, "The request was refused before any work was done. Send it again after `Retry-After` with the same idempotency key.";
+    Internal = 500, "internal", "Something went wrong on our side", true, "The request was not understood to have failed or succeeded. Repeat it with the same idempotency key; quote `trace_id` when you write to us.";
+    HttpVersion = 505, "http-version-not-supported", "HTTP version not supported", false, "HTTP/1.1 and HTTP/2 over TLS 1.3 are served.";
+    NotImplemented = 501, "method-unknown", "Unknown method", false, "Use a method of RFC 9110.";
+    Overloaded = 503, "overloaded", "The service is overloaded", true, "The request was refused before any work was done. Send it again after `Retry-After` with the same idempotency key.";
     Draining = 503, "draining", "This instance is shutting down", true, "The request was refused before any work was done. Send it again with the same idempotency key.";
-    PricesStale = 503, "prices-stale", "Prices cannot be confirmed at the moment", true, "The catalog has not confirmed its prices for too long, and Zizon does not sell at a price that may be wrong. Send the same request again after `Retry-After`.";
+    PricesStale = 503, "prices-stale", "Prices cannot be confirmed right now", true, "The catalog has not confirmed its prices for too long, and Zizon does not sell at a price that may be wrong. Send the same request again after `Retry-After`.";
     StorageFull = 503, "storage-full", "The disk is full", true, "Nothing was written. Orders resume by themselves when there is space.";
     OutcomeUnknown = 503, "outcome-unknown", "It is not known whether this was applied", true, "Repeat it with the same idempotency key: if the order was made you get it, otherwise it is made.";
     UpstreamUnavailable = 503, "upstream-unavailable", "A part of the platform is restarting", true, "Send the same request again after `Retry-After` with the same idempotency key.";
@@ -172,7 +172,8 @@ impl FieldError {
 pub struct Problem {
     /// What went wrong.
     pub code: Code,
-    /// What went wrong this time, for people; never personal data or secrets.
+    /// What went wrong this time, for people; never personal data or secrets. The document says what the code means
+    /// where this is missing.
     pub detail: Option<String>,
     /// Where.
     pub errors: Vec<FieldError>,
@@ -235,9 +236,8 @@ impl Problem {
         out.insert("type".into(), json!(format!("{TYPE_BASE}{}", self.code.slug())));
         out.insert("title".into(), json!(self.code.title_in(language)));
         out.insert("status".into(), json!(self.code.status()));
-        if let Some(detail) = &self.detail {
-            out.insert("detail".into(), json!(detail));
-        }
+        // Where nothing was said about this time, what the code means and what to do is still better than nothing.
+        out.insert("detail".into(), json!(self.detail.as_deref().unwrap_or_else(|| self.code.help())));
         out.insert("instance".into(), json!(instance));
         out.insert("code".into(), json!(self.code.slug()));
         out.insert("trace_id".into(), json!(trace_id));
@@ -292,5 +292,16 @@ mod tests {
         assert_eq!(document["errors"][0]["expected"], 2_690_000);
         assert_eq!(document["trace_id"], "abc");
         assert_eq!(document["retryable"], false);
+        assert_eq!(document["detail"], Code::PriceChanged.help());
+        let said: Value = serde_json::from_slice(&problem.detail("this time").to_json("/", "")).unwrap();
+        assert_eq!(said["detail"], "this time");
+    }
+
+    #[test]
+    fn titles_are_short_and_helps_are_sentences() {
+        for &code in Code::ALL {
+            assert!(code.title().len() <= 60 && !code.title().ends_with('.'), "{}", code.slug());
+            assert!(code.help().ends_with('.') && code.help() != code.title(), "{}", code.slug());
+        }
     }
 }

@@ -29,7 +29,7 @@ const AMOUNT_MAX: i64 = 9_007_199_254_740_991;
 /// `malformed-request` when it is no JSON object, otherwise `invalid-product` with a pointer per fault.
 pub(crate) fn read(body: &[u8], id: &Sku) -> Result<Product, Problem> {
     let members: Map<String, Value> = json::strict_from_slice(body)
-        .map_err(|error| Problem::new(Code::MalformedRequest).detail(format!("the product is {error}")))?;
+        .map_err(|error| Problem::new(Code::MalformedRequest).detail(error.to_string()))?;
     let mut draft = Draft { members, faults: Vec::new() };
     let product = draft.product(id);
     if draft.faults.is_empty() {
