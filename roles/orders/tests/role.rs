@@ -208,6 +208,29 @@ async fn an_order_is_placed_replayed_shown_called_off_and_there_after_a_restart(
 }
 
 #[tokio::test]
+async fn stock_is_put_in_for_products_that_catalog_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mesh = TestMesh::new();
+    start_catalog(&mut mesh, dir.path());
+    let orders = start_orders(&mut mesh, dir.path());
+    ready(&mesh, orders.address).await;
+    let operator = caller(&mesh, "ns/ops/sa/operator", orders.address);
+    let set = async |sku: &str| {
+        send(&operator, Method::PUT, &format!("/internal/v1/stock/{sku}"), None, r#"{"available":5}"#).await
+    };
+    assert_eq!(read(&set("PROD001").await)["available"], 5);
+    let refused = set("PROD00l").await;
+    assert_eq!((refused.status.as_u16(), &read(&refused)["code"]), (422, &json!("unknown-product")));
+    assert!(read(&refused)["detail"].as_str().unwrap().contains("no product PROD00l"), "{:?}", refused.body);
+    assert_eq!(
+        send(&operator, Method::GET, "/internal/v1/stock/PROD00l", None, "").await.status,
+        StatusCode::NOT_FOUND
+    );
+    orders.shutdown.cancel();
+    orders.role.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn the_edge_may_not_see_what_operators_see() {
     let dir = tempfile::tempdir().unwrap();
     let mut mesh = TestMesh::new();

@@ -1,6 +1,7 @@
 //! What operators see and do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use zizon_base::ids::{OrderId, Sku};
 use zizon_base::json::strict_from_slice;
@@ -28,6 +29,7 @@ pub(super) async fn set_stock(service: Arc<OrdersService>, request: Request) -> 
     let set = async {
         let sku = sku_of(&request)?;
         let body: SetStock = strict_from_slice(&request.body).map_err(|e| unreadable(&e))?;
+        known(&service, &sku).await?;
         service.stock.set(&sku, body.available).await.map_err(|e| stock_problem(&service, e))?;
         view(&service, &sku).await
     };
@@ -56,6 +58,29 @@ pub(super) async fn cancel_order(service: Arc<OrdersService>, request: Request) 
         operator_order(&service, &done.order)
     };
     answer(cancelled.await, &request)
+}
+
+/// How long a product may take from catalog to this role.
+const SEEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Stock is put in for products that catalog has, or that have stock already: a mistyped id is no product.
+async fn known(service: &OrdersService, sku: &Sku) -> Answered<()> {
+    let seen = async {
+        // A product that was just put into the catalog is on its way here.
+        while service.prices.get(sku).is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let stocked = service.directory.snapshot(sku).await.map_err(|e| service.problem(&e.into()))?.is_some();
+    if stocked || tokio::time::timeout(SEEN_WITHIN, seen).await.is_ok() {
+        return Ok(());
+    }
+    if !service.prices_confirmed().0 {
+        let detail = format!("whether there is a product {sku} is not known: the catalog does not answer at present");
+        return Err(Box::new(Problem::new(Code::UpstreamUnavailable).detail(detail)));
+    }
+    let detail = format!("the catalog has no product {sku}; put it in first with `zizon product put`");
+    Err(Box::new(Problem::new(Code::UnknownProduct).detail(detail)))
 }
 
 async fn view(service: &OrdersService, sku: &Sku) -> Answered<StockView> {
