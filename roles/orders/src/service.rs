@@ -18,10 +18,10 @@ use crate::metrics::OrderMetrics;
 use crate::order::document::OrderDocument;
 use crate::order::fact::Actor;
 use crate::order::render::render;
-use crate::order::state::{Event, State};
+use crate::order::state::{Event, State, TransitionError};
 use crate::personal::Personal;
 use crate::prices::{PriceView, pricing};
-use crate::request::{Digest, Rules, parse_order};
+use crate::request::{Digest, RequestLine, Rules, parse_order};
 use crate::stock::allocate::Short;
 use crate::stock::directory::Directory;
 use crate::stock::operator::StockKeeper;
@@ -170,7 +170,7 @@ impl OrdersService {
             // A user's key is for ever: none is made for an order that there is no stock for.
             let looked = self.executor.look_around(&plan).await.map_err(|error| self.problem(&error))?;
             if let Err(short) = looked {
-                return self.standing_order(id, &digest).await?.ok_or_else(|| insufficient(&short));
+                return self.standing_order(id, &digest).await?.ok_or_else(|| insufficient(&short, &request.lines));
             }
             plan.document.sealed = Some(self.seal(&id, &personal).await?);
         }
@@ -179,7 +179,9 @@ impl OrdersService {
             Placed::Created(document) => Ok(self.answer(id, &document, false)),
             Placed::Replayed(document) => Ok(self.answer(id, &document, true)),
             Placed::KeyReused => Err(Box::new(Code::IdempotencyKeyReused.into())),
-            Placed::Short(short) => self.standing_order(id, &digest).await?.ok_or_else(|| insufficient(&short)),
+            Placed::Short(short) => {
+                self.standing_order(id, &digest).await?.ok_or_else(|| insufficient(&short, &request.lines))
+            }
         }
     }
 
@@ -210,9 +212,9 @@ impl OrdersService {
     pub async fn bring_about(&self, id: &OrderId, event: Event, actor: Actor) -> Result<Transitioned, Box<Problem>> {
         match self.executor.transition(id, event, actor).await {
             Ok(done) => Ok(done),
-            Err(CommandError::NotFound) => Err(Box::new(Code::NotFound.into())),
+            Err(CommandError::NotFound) => Err(no_order(id)),
             Err(CommandError::Refused(refused)) => {
-                Err(Box::new(Problem::new(Code::InvalidTransition).detail(refused.to_string())))
+                Err(Box::new(Problem::new(Code::InvalidTransition).detail(in_words(refused))))
             }
             Err(CommandError::Execute(error)) => Err(self.problem(&error)),
         }
@@ -224,7 +226,7 @@ impl OrdersService {
     /// The problem to answer with.
     pub async fn load(&self, id: &OrderId) -> Result<LoadedOrder, Box<Problem>> {
         let loaded = load(&*self.table, id).await.map_err(|error| self.problem(&error))?;
-        loaded.ok_or_else(|| Box::new(Code::NotFound.into()))
+        loaded.ok_or_else(|| no_order(id))
     }
 
     /// The personal fields of an order; `None` when their key was destroyed.
@@ -327,10 +329,16 @@ impl OrdersService {
     }
 
     fn opened_by(&self, id: &str, token: Option<&str>) -> Result<OrderId, Box<Problem>> {
-        let id = id.parse::<OrderId>().map_err(|_| Problem::new(Code::NotFound))?;
+        // One answer for every reason: whether an order is there is told to its owner only.
+        let refused = || {
+            let detail = "there is no order with this id that this token opens; send the order's `access_token` as \
+                          `Authorization: Bearer`";
+            Box::new(Problem::new(Code::NotFound).detail(detail))
+        };
+        let id = id.parse::<OrderId>().map_err(|_| refused())?;
         match token {
             Some(token) if self.ids.verify_access_token(&id, token) => Ok(id),
-            _ => Err(Box::new(Code::NotFound.into())),
+            _ => Err(refused()),
         }
     }
 
@@ -361,13 +369,36 @@ impl OrdersService {
     }
 }
 
-fn insufficient(short: &[Short]) -> Box<Problem> {
+fn no_order(id: &OrderId) -> Box<Problem> {
+    Box::new(Problem::new(Code::NotFound).detail(format!("there is no order {id}")))
+}
+
+fn insufficient(short: &[Short], lines: &[RequestLine]) -> Box<Problem> {
+    let first = short.first().and_then(|first| Some((first, lines.get(first.line)?)));
+    let detail = first.map(|(first, asked)| {
+        let (sku, wanted, line) = (&asked.sku, first.requested, first.line + 1);
+        match first.available {
+            ..=0 => format!("{sku} (line {line}) is out of stock; nothing was reserved"),
+            left => format!("of {sku} (line {line}) {wanted} are asked for and {left} are left; nothing was reserved"),
+        }
+    });
     let places = short.iter().map(|short| {
         FieldError::new(format!("#/items/{}/quantity", short.line), "insufficient-stock")
             .with("requested", short.requested)
             .with("available", short.available)
     });
-    Box::new(Problem::new(Code::InsufficientStock).fields(places))
+    Box::new(Problem { detail, ..Problem::new(Code::InsufficientStock).fields(places) })
+}
+
+/// Why an event cannot come about any more, in a shopper's words.
+fn in_words(refused: TransitionError) -> String {
+    let stands = refused.state.lifecycle.name().replace('_', " ");
+    match refused.event {
+        Event::CancelledByShopper | Event::CancelledByStaff => {
+            format!("the order is {stands} and cannot be cancelled any more")
+        }
+        event => format!("the order is {stands}; \"{}\" cannot happen to it", event.name().replace('_', " ")),
+    }
 }
 
 fn keyring_problem(error: &KeyringError) -> Box<Problem> {

@@ -5,7 +5,7 @@ mod shop;
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use shop::*;
 use zizon_base::market::Market;
 use zizon_base::problem::Code;
@@ -316,4 +316,48 @@ async fn an_address_is_checked_member_by_member() {
         assert_eq!(shop.code(&order(&json!({"shipping_address": wrong}))).await, Code::MalformedRequest);
     }
     assert_eq!(shop.code(&order(&json!({"note": "n".repeat(501)}))).await, Code::MalformedRequest);
+}
+
+#[tokio::test]
+async fn every_refusal_says_in_plain_words_what_is_wrong_and_where() {
+    let shop = Shop::new().await;
+    shop.test.prices.put(&product("PROD003", &[(Market::Jp, 500)], true));
+    shop.place(SEED).await.unwrap();
+    let address =
+        json!({"recipient": "김하나", "country": "Korea", "postal_code": "04524", "city": "서울", "line1": "1"});
+    let one = |line: Value| json!({"items": [line], "idempotency_key": "2"});
+    let wrong_price = json!({"product_id": "PROD001", "quantity": 1, "price": 1});
+    for (changes, detail, pointer) in [
+        (json!({"note": "another"}), "fresh key", None),
+        (one(line("NOPE", 1)), "NOPE (line 1) is not in the catalog", Some("#/items/0/product_id")),
+        (one(line("PROD003", 1)), "PROD003 (line 1) is not for sale in market KR", Some("#/items/0/product_id")),
+        (one(wrong_price), "one price is not the shop's at present", Some("#/items/0/price")),
+        (json!({"expected_total": 1, "idempotency_key": "2"}), "cost KRW 5380000", Some("#/expected_total")),
+        (one(line("PROD001", 0)), "line 1 asks for 0 units", Some("#/items/0/quantity")),
+        (one(line("PROD001", 100)), "an order may have 99 units", Some("#/items/0/quantity")),
+        (json!({"items": [], "idempotency_key": "2"}), "at least one line", Some("#/items")),
+        (json!({"currency": "USD", "idempotency_key": "2"}), "prices in market KR are in KRW", Some("#/currency")),
+        (json!({"coupon_codes": ["x"]}), "`coupon_codes` is not supported yet", Some("#/coupon_codes")),
+        (json!({"user_id": "a b"}), "`user_id` cannot be used: expected 1 to 64 characters", Some("#/user_id")),
+        (json!({"market": "XX"}), "`market` cannot be used: expected KR, JP or US", Some("#/market")),
+        (json!({"idempotency_key": ""}), "1 to 255 printable ASCII", Some("#/idempotency_key")),
+        (json!({"shipping_address": address}), "two capital letters", Some("#/shipping_address/country")),
+        (json!({"note": "a\u{0}b"}), "`note` cannot be used: expected no control", Some("#/note")),
+        (json!({"note": "a\u{7}b"}), "`note` cannot be used: expected no control", Some("#/note")),
+    ] {
+        let refused = shop.refused(&order(&changes)).await;
+        let said = refused["detail"].as_str().unwrap_or_default();
+        assert!(said.contains(detail), "{changes}: {refused}");
+        assert_eq!(refused["errors"][0]["pointer"].as_str(), pointer, "{changes}: {refused}");
+    }
+    shop.test.stock("PROD001", 1).await;
+    let short = shop.refused(&buy(7, "PROD001", 2)).await;
+    assert_eq!(short["detail"], "of PROD001 (line 1) 2 are asked for and 1 are left; nothing was reserved");
+    for (text, said) in
+        [("{", "ends inside an object"), ("[]", "expected an object"), ("{}x", "text after the document")]
+    {
+        assert!(shop.refused(text).await["detail"].as_str().unwrap_or_default().contains(said), "{text}");
+    }
+    let lines = json!({"note": "한 줄\n\t둘째 줄\r\n", "items": [line("PROD002", 1)], "idempotency_key": "3"});
+    assert!(shop.place(&order(&lines)).await.is_ok());
 }

@@ -36,11 +36,19 @@ pub fn price(request: &OrderRequest, view: &PriceView) -> Result<Vec<Line>, Box<
         });
     }
     if !changed.is_empty() {
-        return Err(Box::new(Problem::new(Code::PriceChanged).fields(changed)));
+        let detail = match &*changed {
+            [_] => "one price is not the shop's at present: `errors` has both; nothing was reserved".to_owned(),
+            all => {
+                format!("{} prices are not the shop's at present: `errors` has them; nothing was reserved", all.len())
+            }
+        };
+        return Err(Box::new(Problem::new(Code::PriceChanged).detail(detail).fields(changed)));
     }
     if let Some(expected) = request.expected_total.filter(|&expected| expected != total.amount()) {
         let place = FieldError::new("#/expected_total", "total-changed").differs(total.amount(), expected);
-        return Err(Box::new(Problem::new(Code::TotalChanged).field(place).with("total", total.amount())));
+        let detail = format!("these lines cost {total}, not what `expected_total` says; nothing was reserved");
+        let problem = Problem::new(Code::TotalChanged).detail(detail);
+        return Err(Box::new(problem.field(place).with("total", total.amount())));
     }
     Ok(lines)
 }
@@ -51,22 +59,33 @@ fn find(request: &OrderRequest, view: &PriceView) -> Result<Vec<Found>, Box<Prob
     let mut found = Vec::with_capacity(request.lines.len());
     let (mut unknown, mut unavailable) = (Vec::new(), Vec::new());
     for (at, line) in request.lines.iter().enumerate() {
-        let place = |code| FieldError::new(format!("#/items/{at}/product_id"), code);
         match view.get(&line.sku) {
-            None => unknown.push(place("unknown-product")),
+            None => unknown.push(at),
             Some(product) => match product.price(request.market) {
-                None => unavailable.push(place("product-unavailable")),
+                None => unavailable.push(at),
                 Some(price) => found.push((product, price)),
             },
         }
     }
     if !unknown.is_empty() {
-        return Err(Box::new(Problem::new(Code::UnknownProduct).fields(unknown)));
+        return Err(refused(Code::UnknownProduct, request, unknown, "is not in the catalog"));
     }
     if !unavailable.is_empty() {
-        return Err(Box::new(Problem::new(Code::ProductUnavailable).fields(unavailable)));
+        let why = format!("is not for sale in market {}", request.market.code());
+        return Err(refused(Code::ProductUnavailable, request, unavailable, &why));
     }
     Ok(found)
+}
+
+/// The lines at fault, the first of them in words.
+fn refused(code: Code, request: &OrderRequest, lines: Vec<usize>, why: &str) -> Box<Problem> {
+    let mut problem = Problem::new(code);
+    if let Some(&first) = lines.first() {
+        problem =
+            problem.detail(format!("{} (line {}) {why}; nothing was reserved", request.lines[first].sku, first + 1));
+    }
+    let places = lines.into_iter().map(|at| FieldError::new(format!("#/items/{at}/product_id"), code.slug()));
+    Box::new(problem.fields(places))
 }
 
 fn too_much() -> Box<Problem> {

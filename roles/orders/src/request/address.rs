@@ -64,8 +64,10 @@ pub(super) fn check(texts: Option<Texts<'_>>) -> Result<Option<ShippingAddress>,
             errors.push(error);
         }
     }
-    if !errors.is_empty() {
-        return Err(Box::new(Problem::new(Code::InvalidAddress).fields(errors)));
+    if let Some(first) = errors.first() {
+        let what = first.detail.as_deref().unwrap_or(first.code);
+        let detail = format!("`{}`: {what}", first.pointer.trim_start_matches("#/"));
+        return Err(Box::new(Problem::new(Code::InvalidAddress).detail(detail).fields(errors)));
     }
     let [recipient, phone, country, postal_code, region, city, line1, line2] = texts.map(|t| t.map(Cow::into_owned));
     Ok(Some(ShippingAddress {
@@ -82,11 +84,16 @@ pub(super) fn check(texts: Option<Texts<'_>>) -> Result<Option<ShippingAddress>,
 
 fn member_error(text: Option<&str>, bound: &Bound, name: &str) -> Option<FieldError> {
     let Some(text) = text else {
-        return bound.required.then(|| FieldError::new(pointer(name), "missing"));
+        return bound.required.then(|| FieldError::new(pointer(name), "missing").detail("is missing"));
     };
     let chars = text.chars().count();
     if bound.required && text.trim().is_empty() {
-        return Some(FieldError::new(pointer(name), "missing"));
+        return Some(FieldError::new(pointer(name), "missing").detail("is empty"));
+    }
+    let is_country = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase());
+    if name == "country" && !is_country(text) {
+        let detail = "expected the two capital letters of ISO 3166-1, for example KR, JP or US";
+        return Some(FieldError::new(pointer(name), "invalid").detail(detail));
     }
     if chars > bound.max_chars {
         let detail = format!("at most {} characters", bound.max_chars);
@@ -94,10 +101,6 @@ fn member_error(text: Option<&str>, bound: &Bound, name: &str) -> Option<FieldEr
     }
     if text.chars().any(char::is_control) {
         return Some(FieldError::new(pointer(name), "invalid").detail("control characters are not allowed"));
-    }
-    let is_country = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase());
-    if name == "country" && !is_country(text) {
-        return Some(FieldError::new(pointer(name), "invalid").detail("two capital letters of ISO 3166-1"));
     }
     None
 }

@@ -114,9 +114,7 @@ pub fn parse_order(body: &[u8], header_key: Option<&[u8]>, rules: &Rules) -> Res
         _ => return Err(wrong_type("#/expected_total", "an integer in minor units")),
     };
     let note = optional_text(note, "note")?.map(Cow::into_owned);
-    if note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE_CHARS) {
-        return Err(malformed("#/note", "too-long", "at most 500 characters"));
-    }
+    check_note(note.as_deref())?;
     let raw_lines = match items {
         RawItems::Lines(lines) => lines,
         RawItems::Absent => return Err(malformed("#/items", "missing", "a list of lines")),
@@ -134,18 +132,25 @@ pub fn parse_order(body: &[u8], header_key: Option<&[u8]>, rules: &Rules) -> Res
     ] {
         if !matches!(value, Scalar::Absent | Scalar::Null) {
             let place = FieldError::new(format!("#/{name}"), "not-supported-yet");
-            return Err(Box::new(Problem::new(Code::NotSupportedYet).field(place)));
+            let detail = format!("`{name}` is not supported yet; leave it out");
+            return Err(Box::new(Problem::new(Code::NotSupportedYet).detail(detail).field(place)));
         }
     }
     if let Some(code) = currency.filter(|code| *code != market.currency().code()) {
-        let place = FieldError::new("#/currency", "currency-mismatch").differs(market.currency().code(), &*code);
-        return Err(Box::new(Problem::new(Code::CurrencyMismatch).field(place)));
+        let expected = market.currency().code();
+        let place = FieldError::new("#/currency", "currency-mismatch").differs(expected, &*code);
+        let detail =
+            format!("prices in market {} are in {expected}; send that, or leave `currency` out", market.code());
+        return Err(Box::new(Problem::new(Code::CurrencyMismatch).detail(detail).field(place)));
     }
     if lines.is_empty() {
-        return Err(Box::new(Problem::new(Code::EmptyOrder).field(FieldError::new("#/items", "empty-order"))));
+        let problem = Problem::new(Code::EmptyOrder).detail("`items` is empty; an order has at least one line");
+        return Err(Box::new(problem.field(FieldError::new("#/items", "empty-order"))));
     }
     if too_many {
-        return Err(Box::new(Problem::new(Code::TooManyLines).field(FieldError::new("#/items", "too-many-lines"))));
+        let detail = format!("an order has at most {MAX_LINES} lines; split it");
+        let place = FieldError::new("#/items", "too-many-lines");
+        return Err(Box::new(Problem::new(Code::TooManyLines).detail(detail).field(place)));
     }
     check_amounts(&lines, expected_total)?;
     let lines = check_quantities(lines, rules)?;
@@ -210,7 +215,8 @@ fn check_quantities(lines: Vec<RawLine>, rules: &Rules) -> Result<Vec<RequestLin
         let pointer = format_args!("#/items/{at}/quantity").to_string();
         if line.quantity < 1 {
             let place = FieldError::new(pointer, "invalid-quantity").differs(1, line.quantity);
-            return Err(Box::new(Problem::new(Code::InvalidQuantity).field(place)));
+            let detail = format!("line {} asks for {} units; order at least 1", at + 1, line.quantity);
+            return Err(Box::new(Problem::new(Code::InvalidQuantity).detail(detail).field(place)));
         }
         match u32::try_from(line.quantity) {
             Ok(quantity) if quantity <= rules.max_units => {
@@ -239,7 +245,10 @@ fn sum_per_product(lines: &[RequestLine], rules: &Rules) -> Result<Vec<Demand>, 
 
 fn over_limit(pointer: String, rules: &Rules, actual: i64) -> Box<Problem> {
     let place = FieldError::new(pointer, "quantity-limit").differs(rules.max_units, actual);
-    Box::new(Problem::new(Code::QuantityLimit).field(place))
+    let most = rules.max_units;
+    let detail =
+        format!("an order may have {most} units of one product, all its lines together; this one has {actual}");
+    Box::new(Problem::new(Code::QuantityLimit).detail(detail).field(place))
 }
 
 fn read_key(body: Scalar<'_>, header: Option<&[u8]>, rules: &Rules) -> Result<IdempotencyKey, Box<Problem>> {
@@ -250,9 +259,13 @@ fn read_key(body: Scalar<'_>, header: Option<&[u8]>, rules: &Rules) -> Result<Id
         Some(Err(_)) => return Err(invalid_key("1 to 255 printable ASCII characters")),
     };
     let key = match (in_body.as_deref(), in_header) {
-        (Some(body), Some(header)) if body != header => return Err(Box::new(Code::IdempotencyKeyMismatch.into())),
+        (Some(body), Some(header)) if body != header => {
+            let place = FieldError::new("#/idempotency_key", "idempotency-key-mismatch");
+            return Err(Box::new(Problem::new(Code::IdempotencyKeyMismatch).field(place)));
+        }
         (None | Some(""), None | Some("")) => {
-            let place = FieldError::new("#/idempotency_key", "missing");
+            let place = FieldError::new("#/idempotency_key", "missing")
+                .detail("1 to 255 printable ASCII characters, fresh for each order you mean");
             return Err(Box::new(Problem::new(Code::IdempotencyKeyRequired).field(place)));
         }
         (Some(key), _) | (None, Some(key)) => key,
@@ -276,6 +289,18 @@ fn required_id<'a>(value: Scalar<'a>, name: &'static str) -> Result<Cow<'a, str>
     optional_text(value, name)?.ok_or_else(|| malformed(format!("#/{name}"), "missing", "a string"))
 }
 
+/// Length and characters. Text on parcels and invoices has line breaks and tabs, and no other control characters.
+fn check_note(note: Option<&str>) -> Result<(), Box<Problem>> {
+    let Some(note) = note else { return Ok(()) };
+    if note.chars().count() > MAX_NOTE_CHARS {
+        return Err(malformed("#/note", "too-long", "at most 500 characters"));
+    }
+    if note.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return Err(malformed("#/note", "invalid", "no control characters but line breaks and tabs"));
+    }
+    Ok(())
+}
+
 fn optional_text<'a>(value: Scalar<'a>, name: &str) -> Result<Option<Cow<'a, str>>, Box<Problem>> {
     match value {
         Scalar::Absent | Scalar::Null => Ok(None),
@@ -285,8 +310,11 @@ fn optional_text<'a>(value: Scalar<'a>, name: &str) -> Result<Option<Cow<'a, str
 }
 
 fn malformed(pointer: impl Into<String>, code: &'static str, expected: &str) -> Box<Problem> {
+    let pointer = pointer.into();
+    let verb = if code == "missing" { "is missing" } else { "cannot be used" };
+    let detail = format!("`{}` {verb}: expected {expected}", pointer.trim_start_matches("#/"));
     let place = FieldError::new(pointer, code).detail(format!("expected {expected}"));
-    Box::new(Problem::new(Code::MalformedRequest).field(place))
+    Box::new(Problem::new(Code::MalformedRequest).detail(detail).field(place))
 }
 
 fn wrong_type(pointer: impl Into<String>, expected: &str) -> Box<Problem> {

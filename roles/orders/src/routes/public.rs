@@ -56,12 +56,14 @@ pub(super) async fn create_order(service: Arc<OrdersService>, request: Request) 
 
 async fn place(service: &OrdersService, headers: &HeaderMap, body: &Bytes) -> Result<Answer, Box<Problem>> {
     if !is_json(headers.get(CONTENT_TYPE)) {
-        return Err(Box::new(Code::UnsupportedMediaType.into()));
+        let detail = "the `Content-Type` of an order is `application/json`, in UTF-8";
+        return Err(Box::new(Problem::new(Code::UnsupportedMediaType).detail(detail)));
     }
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let key = keys.next().map(HeaderValue::as_bytes);
     if keys.any(|other| Some(other.as_bytes()) != key) {
-        return Err(Box::new(Code::IdempotencyKeyMismatch.into()));
+        let detail = "the header `Idempotency-Key` is there more than once, with different values";
+        return Err(Box::new(Problem::new(Code::IdempotencyKeyMismatch).detail(detail)));
     }
     service.place(body, key).await
 }
@@ -112,7 +114,7 @@ pub(super) async fn show_order(service: Arc<OrdersService>, request: Request) ->
     responses(
         (status = 200, description = "The order, called off", body = OrderBody),
         (status = 404, description = "`not-found`: no such order, or not with this token", content_type = "application/problem+json"),
-        (status = 409, description = "`invalid-transition`: the order is past that point", content_type = "application/problem+json"),
+        (status = 409, description = "`invalid-transition`: the order can no longer be cancelled", content_type = "application/problem+json"),
         (status = 503, description = "`overloaded`, `outcome-unknown`: ask again", content_type = "application/problem+json"),
     )
 )]
