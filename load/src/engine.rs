@@ -62,7 +62,7 @@ async fn drive(load: &OrdersLoad, mut progress: impl FnMut(&Progress) + Send) ->
 
     let template = OrderTemplate::new(&target, &offer, load.quantity);
     let shared = Arc::new(Shared {
-        keys: key_maker(load, &offer)?,
+        keys: key_maker(load)?,
         pace: match load.rate {
             Rate::PerSecond(rate) => {
                 Pace::Open { schedule: Schedule::new(rate, load.duration), permits: Arc::new(Semaphore::new(0)) }
@@ -70,7 +70,7 @@ async fn drive(load: &OrdersLoad, mut progress: impl FnMut(&Progress) + Send) ->
             Rate::Max => Pace::Closed { duration: load.duration },
         },
         target,
-        users: load.users,
+        users: if load.keys == Keys::Fixed { 1 } else { load.users },
         request_timeout: load.request_timeout,
         acks: acks.as_ref().map(Writer::queue),
         taken: AtomicU64::new(0),
@@ -101,11 +101,12 @@ async fn drive(load: &OrdersLoad, mut progress: impl FnMut(&Progress) + Send) ->
     Ok(Report::new(load, &tally, &Outcome { elapsed, unsent, cpu, acked }))
 }
 
-fn key_maker(load: &OrdersLoad, offer: &Offer) -> Result<KeyMaker, LoadError> {
-    match load.keys {
-        Keys::Fresh => KeyMaker::fresh().map_err(no_randomness),
-        Keys::Fixed => Ok(KeyMaker::fixed(&offer.product, load.quantity, offer.price)),
-    }
+fn key_maker(load: &OrdersLoad) -> Result<KeyMaker, LoadError> {
+    let keys = match load.keys {
+        Keys::Fresh => KeyMaker::fresh(),
+        Keys::Fixed => KeyMaker::fixed(),
+    };
+    keys.map_err(no_randomness)
 }
 
 fn no_randomness(error: getrandom::Error) -> LoadError {

@@ -11,44 +11,42 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub(crate) enum KeyMaker {
     /// Run part, then a counter.
     Fresh { run: [u8; RUN_LEN] },
-    /// A function of the user and of what is ordered, the same in every run: a fixed key may only
-    /// ever be repeated with the same meaning.
-    Fixed { meaning: blake3::Hash },
+    /// One key, drawn once per run: a key may only ever be repeated with the same meaning, and the
+    /// next run may order something else.
+    Fixed { key: [u8; KEY_LEN] },
 }
 
 impl KeyMaker {
     pub(crate) fn fresh() -> Result<Self, getrandom::Error> {
-        let mut random = [0_u8; RUN_LEN];
-        getrandom::fill(&mut random)?;
-        Ok(Self::Fresh { run: random.map(|byte| ALPHABET[usize::from(byte & 31)]) })
+        Ok(Self::Fresh { run: random_letters()? })
     }
 
-    pub(crate) fn fixed(product: &str, quantity: u32, price: i64) -> Self {
-        let meaning = format!("zizon load fixed key\n{product}\n{quantity}\n{price}");
-        Self::Fixed { meaning: blake3::hash(meaning.as_bytes()) }
+    pub(crate) fn fixed() -> Result<Self, getrandom::Error> {
+        Ok(Self::Fixed { key: random_letters()? })
     }
 
-    /// The key of request `index`, sent by `user`.
-    pub(crate) fn key(&self, index: u64, user: u32) -> [u8; KEY_LEN] {
-        let mut key = [b'0'; KEY_LEN];
+    /// The key of request `index`.
+    pub(crate) fn key(&self, index: u64) -> [u8; KEY_LEN] {
         match self {
             Self::Fresh { run } => {
+                let mut key = [b'0'; KEY_LEN];
                 key[..RUN_LEN].copy_from_slice(run);
                 let mut rest = index;
                 for slot in key[RUN_LEN..].iter_mut().rev() {
                     *slot = digit(rest);
                     rest >>= 5;
                 }
+                key
             }
-            Self::Fixed { meaning } => {
-                let hash = blake3::keyed_hash(meaning.as_bytes(), &user.to_le_bytes());
-                for (slot, byte) in key.iter_mut().zip(hash.as_bytes()) {
-                    *slot = digit(u64::from(*byte));
-                }
-            }
+            Self::Fixed { key } => *key,
         }
-        key
     }
+}
+
+fn random_letters<const LEN: usize>() -> Result<[u8; LEN], getrandom::Error> {
+    let mut random = [0_u8; LEN];
+    getrandom::fill(&mut random)?;
+    Ok(random.map(|byte| digit(byte.into())))
 }
 
 fn digit(value: u64) -> u8 {
@@ -85,17 +83,16 @@ mod tests {
         let (one, two) = (KeyMaker::fresh().unwrap(), KeyMaker::fresh().unwrap());
         let mut seen = std::collections::HashSet::new();
         for index in 0..1_000 {
-            assert!(seen.insert(one.key(index, 1)));
-            assert!(seen.insert(two.key(index, 1)));
+            assert!(seen.insert(one.key(index)));
+            assert!(seen.insert(two.key(index)));
         }
     }
 
     #[test]
-    fn fixed_keys_depend_on_user_and_meaning_only() {
-        let maker = KeyMaker::fixed("PROD001", 1, 2_690_000);
-        assert_eq!(maker.key(1, 7), maker.key(2, 7));
-        assert_ne!(maker.key(1, 7), maker.key(1, 8));
-        assert_ne!(maker.key(1, 7), KeyMaker::fixed("PROD001", 2, 2_690_000).key(1, 7));
+    fn a_fixed_key_stays_within_a_run_and_differs_between_runs() {
+        let maker = KeyMaker::fixed().unwrap();
+        assert_eq!(maker.key(1), maker.key(2));
+        assert_ne!(maker.key(1), KeyMaker::fixed().unwrap().key(1));
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl FromStr for Rate {
 pub enum Keys {
     /// A key never used before, in this run or another: every answer creates an order.
     Fresh,
-    /// One key per user, the same in every run: after the first answer all others are replays.
+    /// One key and one user for the whole run: one order is made, all other answers are replays of it.
     Fixed,
 }
 
@@ -83,11 +83,11 @@ pub struct OrdersLoad {
     pub product: Option<String>,
     /// Units per order.
     pub quantity: u32,
-    /// Users to draw from at random.
+    /// Users to draw from at random; with [`Keys::Fixed`] there is one.
     pub users: u32,
     /// Connections, each with at most one request in flight.
     pub connections: usize,
-    /// File to append one fsynced line per acknowledged order to. As sensitive as the orders: it
+    /// File to append one fsynced line per 201 to, replays included. As sensitive as the orders: it
     /// holds their access tokens. Created with mode 0600.
     pub acks: Option<PathBuf>,
     /// How long an answer may take before the outcome is unknown (error kind `timeout`).

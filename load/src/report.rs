@@ -57,7 +57,7 @@ pub struct Report {
     pub cpu_seconds: f64,
     /// The same per request sent, in us.
     pub cpu_us_per_request: f64,
-    /// Orders whose acknowledgement line is on disk; `null` without an acknowledgement file.
+    /// 201 answers, replays included, whose line is on disk; `null` without an acknowledgement file.
     pub acked: Option<u64>,
 }
 

@@ -139,7 +139,7 @@ impl Worker {
         }
         let Some(mut connection) = self.connection.take() else { return Ok(()) };
         let user = self.picker.below(self.shared.users);
-        let key = self.shared.keys.key(slot.index, user);
+        let key = self.shared.keys.key(slot.index);
         let t_sent = self.shared.acks.as_ref().map_or(0, |_| wall_ms());
         let request = self.template.fill(user, &key);
         match tokio::time::timeout(self.shared.request_timeout, connection.exchange(request)).await {
@@ -164,7 +164,8 @@ impl Worker {
         tally.error(None, kind);
     }
 
-    /// Counts an answer; a 201 is worth an acknowledgement where they are kept.
+    /// Counts an answer; a 201 is worth an acknowledgement where they are kept. A replay too: its line lets the
+    /// verifier see that it said the same as the answer it replays.
     fn answered(&self, slot: &Slot, answer: &Answer<'_>, user: u32, key: &[u8; KEY_LEN], t_sent: u64) -> Option<Ack> {
         let mut tally = self.shared.tally();
         tally.outcome(slot.intended, Instant::now());

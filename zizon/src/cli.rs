@@ -317,7 +317,7 @@ pub struct LoadOrders {
     /// For how long (`30s`, `5m`).
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub duration: std::time::Duration,
-    /// Fresh keys make orders; a fixed key makes one order and replays it.
+    /// Fresh keys make orders; a fixed key makes one order per run and replays it.
     #[arg(long, value_enum, default_value_t = Keys::Fresh)]
     pub keys: Keys,
     /// What to order.
@@ -326,7 +326,7 @@ pub struct LoadOrders {
     /// Connections to keep open.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
-    /// Append one fsynced line per acknowledged order.
+    /// Append one fsynced line per acknowledged answer; a replay has a line of its own, which must say the same.
     #[arg(long, value_name = "FILE")]
     pub acks: Option<PathBuf>,
     /// Where.
@@ -339,7 +339,7 @@ pub struct LoadOrders {
 pub enum Keys {
     /// A new key for each request.
     Fresh,
-    /// The same key for all.
+    /// One key, one user and one body for the whole run.
     Fixed,
 }
 
