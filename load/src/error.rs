@@ -15,7 +15,7 @@ pub enum LoadError {
         rule: String,
     },
     /// The address is not one this client can speak to.
-    #[error("`{url}` is not usable: {reason}; expected https://HOST[:PORT]")]
+    #[error("`{url}` is not usable: {reason}")]
     Url {
         /// The address as given.
         url: String,
@@ -23,7 +23,7 @@ pub enum LoadError {
         reason: &'static str,
     },
     /// The CA file cannot be used.
-    #[error("no certificate authority in {file}: {reason}; give the `ca.pem` of the platform's data directory")]
+    #[error("no certificate authority in {file}: {reason}")]
     Ca {
         /// The file as given.
         file: PathBuf,
@@ -31,7 +31,7 @@ pub enum LoadError {
         reason: String,
     },
     /// The platform could not be reached before the first request.
-    #[error("cannot connect to {address}: {reason}; is the platform running there, and is the CA file its own?")]
+    #[error("cannot connect to {address}: {reason}")]
     Connect {
         /// `HOST:PORT`.
         address: String,
@@ -66,6 +66,39 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::Option { .. } => "the command with --help describes every option",
+            Self::Url { .. } => "write it as https://HOST[:PORT]",
+            Self::Ca { .. } => "give the ca.pem of the platform's data directory",
+            Self::Connect { .. } => {
+                "start the platform there, or name its address with --url and its ca.pem with --ca; zizon status says how it is"
+            }
+            Self::Product { .. } => "zizon product ls lists what can be ordered",
+            Self::Acks { .. } => {
+                "name a file in a directory that exists and has room; what is not in it is not acknowledged"
+            }
+            Self::Setup { .. } => "raise the limits of this process (ulimit -a), or ask for fewer connections",
+        }
+    }
+}
+
+impl VerifyError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::Target(error) => error.help(),
+            Self::Read { .. } => "name the file that zizon load orders --acks wrote",
+            Self::Line { .. } => "something else than the generator has changed the file",
+            Self::Unavailable { .. } => "verify again when the platform is ready; zizon status says how it is",
+        }
+    }
+}
+
 /// Why a verification could not be carried through. What it finds is in the report.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -82,7 +115,7 @@ pub enum VerifyError {
         source: io::Error,
     },
     /// A line is not an acknowledgement.
-    #[error("{file}:{line}: {reason}; the file was changed by something else than the generator")]
+    #[error("{file}:{line}: {reason}")]
     Line {
         /// The file as given.
         file: PathBuf,
@@ -92,7 +125,7 @@ pub enum VerifyError {
         reason: String,
     },
     /// The platform did not answer for long enough to give up.
-    #[error("no answer about {id} within {patience_s} s: {reason}; verify again when the platform is ready")]
+    #[error("no answer about {id} within {patience_s} s: {reason}")]
     Unavailable {
         /// The order asked for.
         id: String,

@@ -55,8 +55,8 @@ impl Verify {
 /// per acknowledged order.
 ///
 /// # Errors
-/// When the file cannot be read or holds a line that is no acknowledgement, or the platform does not
-/// answer. A missing, different or duplicate order is no error: it is in the report.
+/// When the file cannot be read, or the platform does not answer. A missing, different or duplicate
+/// order and a line that is no acknowledgement are no errors: they are in the report.
 pub fn verify(verify: &Verify, progress: impl FnMut(&VerifyProgress) + Send) -> Result<VerifyReport, VerifyError> {
     on_own_runtime("verify", drive(verify, progress))?
 }

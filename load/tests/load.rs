@@ -196,6 +196,34 @@ fn a_lost_a_changed_and_a_doubled_order_are_found() {
 }
 
 #[test]
+fn bad_lines_are_listed_and_the_rest_is_checked() {
+    let platform = Platform::start(State::default());
+    let acks = platform.dir.path().join("acks");
+    report(&OrdersLoad { acks: Some(acks.clone()), ..load(&platform, 100.0, 100) });
+    platform.state.lock().unwrap().orders.remove("ord_9");
+    let text = std::fs::read_to_string(&acks).unwrap();
+    std::fs::write(&acks, format!("nonsense\n{}\n{text}", r#"{"id":"ord_1","extra":1}"#)).unwrap();
+    let verified = check(&platform, &acks);
+    assert!(!verified.is_clean());
+    assert_eq!((verified.checked, verified.missing_total, verified.bad_lines_total), (10, 1, 2));
+    for (line, listed) in [1, 2].iter().zip(&verified.bad_lines) {
+        assert!(listed.contains(&format!("acks:{line}: ")), "{listed}");
+    }
+}
+
+#[test]
+fn a_file_without_acknowledgements_is_no_success() {
+    let platform = Platform::start(State::default());
+    let acks = platform.dir.path().join("acks");
+    for text in ["", "{\"id\":\"ord_"] {
+        std::fs::write(&acks, text).unwrap();
+        let verified = check(&platform, &acks);
+        assert!(!verified.is_clean(), "{text:?}");
+        assert_eq!(verified.failure().unwrap(), "nothing to check: the file holds no acknowledged order");
+    }
+}
+
+#[test]
 fn a_platform_that_does_not_answer_ends_the_verification() {
     let platform = Platform::start(State::default());
     let acks = platform.dir.path().join("acks");

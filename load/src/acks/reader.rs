@@ -44,27 +44,47 @@ impl Reader {
     /// written: when it does not parse it was never counted and is passed over.
     ///
     /// # Errors
-    /// When the file cannot be read, or a line is no acknowledgement.
+    /// When the file cannot be read, or a line is no acknowledgement. After the latter
+    /// ([`VerifyError::Line`]) the next call goes on with the line behind it.
     pub fn next_line(&mut self) -> Result<Option<AckLine>, VerifyError> {
         let mut text = Vec::new();
-        let read = (&mut self.file).take(LINE_MAX).read_until(b'\n', &mut text);
-        let read = read.map_err(|source: io::Error| VerifyError::Read { file: self.path.clone(), source })?;
-        if read == 0 {
+        if self.read_part(&mut text)? == 0 {
             return Ok(None);
         }
-        self.at += read as u64;
         self.line += 1;
         let whole = text.pop_if(|last| *last == b'\n').is_some();
-        match serde_json::from_slice(&text) {
+        if !whole && text.len() as u64 >= LINE_MAX {
+            self.skip_line()?;
+            return Err(self.bad_line(format!("longer than {LINE_MAX} bytes")));
+        }
+        match parse(&text) {
             Ok(ack) => Ok(Some(ack)),
             Err(_) if !whole && self.at >= self.size => {
                 self.torn = true;
                 Ok(None)
             }
-            Err(error) => {
-                Err(VerifyError::Line { file: self.path.clone(), line: self.line, reason: error.to_string() })
-            }
+            Err(reason) => Err(self.bad_line(reason)),
         }
+    }
+
+    /// Reads up to the end of the line, or [`LINE_MAX`] bytes of it.
+    fn read_part(&mut self, text: &mut Vec<u8>) -> Result<usize, VerifyError> {
+        let read = (&mut self.file).take(LINE_MAX).read_until(b'\n', text);
+        let read = read.map_err(|source: io::Error| VerifyError::Read { file: self.path.clone(), source })?;
+        self.at += read as u64;
+        Ok(read)
+    }
+
+    fn skip_line(&mut self) -> Result<(), VerifyError> {
+        let mut part = Vec::new();
+        while self.read_part(&mut part)? > 0 && part.last() != Some(&b'\n') {
+            part.clear();
+        }
+        Ok(())
+    }
+
+    fn bad_line(&self, reason: String) -> VerifyError {
+        VerifyError::Line { file: self.path.clone(), line: self.line, reason }
     }
 
     /// How much of the file has been read, 0 to 1.
@@ -79,6 +99,24 @@ impl Reader {
     pub const fn torn(&self) -> bool {
         self.torn
     }
+}
+
+/// What a line says. Its id and token go into a request, so only characters that end neither a path nor a field pass.
+fn parse(text: &[u8]) -> Result<AckLine, String> {
+    if text.trim_ascii().is_empty() {
+        return Err("an empty line".into());
+    }
+    let ack: AckLine = serde_json::from_slice(text).map_err(|error| format!("no acknowledgement: {error}"))?;
+    let plain = |text: &str, others: &[u8]| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+    };
+    if !plain(&ack.id, b"_-") {
+        return Err("`id` is no order id".into());
+    }
+    if !plain(&ack.token, b"_-.~+/=") {
+        return Err("`token` is no access token".into());
+    }
+    Ok(ack)
 }
 
 #[cfg(test)]
@@ -119,5 +157,24 @@ mod tests {
     fn a_line_without_end_is_refused_rather_than_held_in_memory() {
         let endless = "x".repeat(100_000);
         assert!(read(&endless).unwrap_err().to_string().contains("acks:1:"));
+    }
+
+    #[test]
+    fn reading_goes_on_behind_bad_lines_of_any_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("acks");
+        let injected = LINE.replace("\"t\"", "\"t\\r\\nX: y\"");
+        std::fs::write(&path, format!("{}\n{LINE}\n\n{injected}\n{LINE}\n", "x".repeat(100_000))).unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        let (mut good, mut bad) = (0, Vec::new());
+        loop {
+            match reader.next_line() {
+                Ok(Some(_)) => good += 1,
+                Ok(None) => break,
+                Err(VerifyError::Line { line, .. }) => bad.push(line),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert_eq!((good, bad), (2, vec![1, 3, 4]));
     }
 }

@@ -21,6 +21,8 @@ pub struct VerifyReport {
     pub duplicates: Vec<String>,
     /// Orders the platform has no clear answer about.
     pub unreadable: Vec<String>,
+    /// Lines of the file that are no acknowledgement, as `FILE:LINE: reason`.
+    pub bad_lines: Vec<String>,
     /// Length of the whole `missing` list.
     pub missing_total: u64,
     /// Length of the whole `different` list.
@@ -29,6 +31,8 @@ pub struct VerifyReport {
     pub duplicates_total: u64,
     /// Length of the whole `unreadable` list.
     pub unreadable_total: u64,
+    /// Length of the whole `bad_lines` list.
+    pub bad_lines_total: u64,
     /// Acknowledgements that repeat one already checked (replays).
     pub repeated: u64,
     /// The file ends in half a line, which was never counted as acknowledged.
@@ -68,17 +72,47 @@ pub(super) enum Finding {
     Different,
     Duplicate,
     Unreadable,
+    BadLine,
 }
 
 impl VerifyReport {
-    /// Whether every acknowledged order is there, equal, once.
+    /// Whether every acknowledged order is there, equal, once. Nothing checked is nothing shown.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
-        self.findings() == 0 && !self.stopped_early
+        self.checked > 0 && self.findings() == 0 && !self.stopped_early
     }
 
     const fn findings(&self) -> u64 {
-        self.missing_total + self.different_total + self.duplicates_total + self.unreadable_total
+        self.missing_total + self.different_total + self.duplicates_total + self.unreadable_total + self.bad_lines_total
+    }
+
+    /// What was found, a sort at a time: name, how many, the first of them.
+    #[must_use]
+    pub fn lists(&self) -> [(&'static str, u64, &[String]); 5] {
+        [
+            ("missing", self.missing_total, &self.missing),
+            ("different", self.different_total, &self.different),
+            ("duplicate", self.duplicates_total, &self.duplicates),
+            ("unreadable", self.unreadable_total, &self.unreadable),
+            ("bad lines", self.bad_lines_total, &self.bad_lines),
+        ]
+    }
+
+    /// Why the verification has not succeeded, in a sentence; `None` when it has.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        if self.is_clean() {
+            return None;
+        }
+        if self.stopped_early {
+            return Some("stopped before the end of the file".into());
+        }
+        if self.findings() == 0 {
+            return Some("nothing to check: the file holds no acknowledged order".into());
+        }
+        let counts = self.lists().into_iter().filter(|(_, total, _)| *total > 0);
+        let counts: Vec<String> = counts.map(|(name, total, _)| format!("{total} {name}")).collect();
+        Some(format!("not every acknowledged order is as it was acknowledged: {}", counts.join(", ")))
     }
 
     pub(super) fn note(&mut self, finding: Finding, what: String) {
@@ -87,6 +121,7 @@ impl VerifyReport {
             Finding::Different => (&mut self.different, &mut self.different_total),
             Finding::Duplicate => (&mut self.duplicates, &mut self.duplicates_total),
             Finding::Unreadable => (&mut self.unreadable, &mut self.unreadable_total),
+            Finding::BadLine => (&mut self.bad_lines, &mut self.bad_lines_total),
         };
         *total += 1;
         if list.len() < LIST_MAX {
@@ -112,13 +147,7 @@ impl VerifyReport {
         if self.stopped_early {
             line("stopped before the end of the file".into());
         }
-        let lists = [
-            ("missing", &self.missing, self.missing_total),
-            ("different", &self.different, self.different_total),
-            ("duplicate", &self.duplicates, self.duplicates_total),
-            ("unreadable", &self.unreadable, self.unreadable_total),
-        ];
-        for (name, list, total) in lists.into_iter().filter(|(_, _, total)| *total > 0) {
+        for (name, total, list) in self.lists().into_iter().filter(|(_, total, _)| *total > 0) {
             line(format!("{total} {name}:"));
             for what in list {
                 line(format!("  {what}"));
@@ -127,9 +156,7 @@ impl VerifyReport {
                 line(format!("  ... and {} more", total - list.len() as u64));
             }
         }
-        if self.is_clean() {
-            line("every acknowledged order is there, equal, once".into());
-        }
+        line(self.failure().unwrap_or_else(|| "every acknowledged order is there, equal, once".into()));
         text
     }
 }
@@ -140,7 +167,7 @@ mod tests {
 
     #[test]
     fn lists_are_bounded_and_totals_are_not() {
-        let mut report = VerifyReport::default();
+        let mut report = VerifyReport { checked: 150, ..VerifyReport::default() };
         assert!(report.is_clean());
         for n in 0..150 {
             report.note(Finding::Missing, format!("ord_{n}"));
@@ -148,5 +175,14 @@ mod tests {
         assert_eq!((report.missing.len(), report.missing_total), (100, 150));
         assert!(!report.is_clean());
         assert!(report.render().contains("... and 50 more"));
+    }
+
+    #[test]
+    fn nothing_checked_is_no_success() {
+        let report = VerifyReport { torn_last_line: true, ..VerifyReport::default() };
+        assert!(!report.is_clean());
+        assert!(report.failure().unwrap().starts_with("nothing to check"));
+        let stopped = VerifyReport { stopped_early: true, checked: 3, ..VerifyReport::default() };
+        assert!(stopped.failure().unwrap().starts_with("stopped"));
     }
 }

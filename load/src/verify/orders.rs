@@ -51,9 +51,18 @@ impl Source {
         self.reader.torn()
     }
 
-    /// The next order not yet seen. Lines that contradict an earlier one are noted.
+    /// The next order not yet seen. Lines that are none, or contradict an earlier one, are noted.
     pub(super) fn next_order(&mut self, report: &mut VerifyReport) -> Result<Option<AckLine>, VerifyError> {
-        while let Some(ack) = self.reader.next_line()? {
+        loop {
+            let ack = match self.reader.next_line() {
+                Ok(Some(ack)) => ack,
+                Ok(None) => return Ok(None),
+                Err(line @ VerifyError::Line { .. }) => {
+                    report.note(Finding::BadLine, line.to_string());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let (order, key, digest) = (short([&ack.id, ""]), short([&ack.user, &ack.key]), short([&ack.digest, ""]));
             if *self.keys.entry(key).or_insert(order) != order {
                 report.note(
@@ -76,7 +85,6 @@ impl Source {
                 report.note(Finding::Different, format!("{}: acknowledged twice with different content", ack.id));
             }
         }
-        Ok(None)
     }
 }
 

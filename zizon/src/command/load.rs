@@ -1,7 +1,7 @@
 //! `zizon load`.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{ErrorKind, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
     sync::{
@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Result;
-use zizon_load::{Keys, OrdersLoad, Progress};
+use zizon_load::{Keys, LoadError, OrdersLoad, Progress};
 
 use super::local::{self, block_on};
 use crate::{
@@ -36,8 +36,9 @@ pub fn run(options: &cli::LoadOrders) -> Result<ExitCode> {
     load.acks.clone_from(&options.acks);
     stop_on_interrupt(&load.stop)?;
 
-    let report = zizon_load::run(&load, progress_line)?;
+    let report = zizon_load::run(&load, progress_line);
     clear_progress();
+    let report = report.map_err(failure)?;
     if options.local.json {
         output::json(&report)?;
     } else {
@@ -55,6 +56,27 @@ pub fn target(url: Option<String>, ca: Option<PathBuf>, data: &std::path::Path) 
             Ok((url.unwrap_or(report.local_url), ca.unwrap_or_else(|| PathBuf::from(report.ca_file))))
         }
     }
+}
+
+/// An error of the generator with its exit code and remedy.
+pub fn failure(error: LoadError) -> Failure {
+    let code = match &error {
+        LoadError::Option { .. } | LoadError::Url { .. } | LoadError::Ca { .. } | LoadError::Product { .. } => {
+            exit::USAGE
+        }
+        LoadError::Acks { source, .. } if is_bad_path(source.kind()) => exit::USAGE,
+        LoadError::Acks { .. } | LoadError::Connect { .. } | LoadError::Setup { .. } => exit::UNKNOWN,
+    };
+    let remedy = error.help().to_owned();
+    Failure { code, message: format!("{:#}", anyhow::Error::from(error)), remedy }
+}
+
+/// Whether a file was named that cannot be, rather than one that could not be read or written to its end.
+const fn is_bad_path(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::NotADirectory
+    )
 }
 
 /// Ctrl-C ends the run and still prints what was measured.
