@@ -4,6 +4,7 @@
 //! the rest, so that a generator on the machine it measures costs a few microseconds per request.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +17,10 @@ use crate::target::Target;
 
 /// Longest wait for TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for one address of a name while another is left to try.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 8;
 /// Largest response head.
 const HEAD_MAX: usize = 16 * 1024;
 /// Largest response body.
@@ -44,8 +49,10 @@ pub(crate) struct Answer<'a> {
 /// Why a connection was not made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    #[error("no TCP connection: {0}")]
-    Tcp(io::Error),
+    #[error("the name does not resolve: {0}")]
+    Resolve(io::Error),
+    #[error("no TCP connection: {}", .0.join(", "))]
+    Tcp(Vec<String>),
     #[error("no TLS session: {0}")]
     Tls(io::Error),
     #[error("no connection within {} s", CONNECT_TIMEOUT.as_secs())]
@@ -56,7 +63,7 @@ impl ConnectError {
     /// Error kind in reports.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
-            Self::Tcp(_) => "connect",
+            Self::Resolve(_) | Self::Tcp(_) => "connect",
             Self::Tls(_) => "tls",
             Self::Timeout => "connect-timeout",
         }
@@ -105,8 +112,10 @@ impl Connection {
     }
 
     async fn handshake(target: &Target) -> Result<Self, ConnectError> {
-        let tcp = TcpStream::connect(&target.address).await.map_err(ConnectError::Tcp)?;
-        tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
+        let addresses = tokio::net::lookup_host(&target.address).await.map_err(ConnectError::Resolve)?;
+        let tcp = first_reachable(addresses.collect()).await?;
+        // Requests are written whole; waiting to fill a segment would only delay them.
+        let _ = tcp.set_nodelay(true);
         let connector = TlsConnector::from(target.tls.clone());
         let stream = connector.connect(target.server_name.clone(), tcp).await.map_err(ConnectError::Tls)?;
         Ok(Self { stream, buffer: vec![0; BUFFER_START] })
@@ -158,6 +167,26 @@ impl Connection {
             n => Ok(n),
         }
     }
+}
+
+/// Connects to the first of a name's addresses that takes the connection: `localhost` is often `::1` first, where a
+/// platform that listens on 127.0.0.1 is not.
+async fn first_reachable(mut addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectError> {
+    addresses.truncate(ADDRESSES_MAX);
+    let mut failures = Vec::new();
+    for (at, address) in addresses.iter().enumerate() {
+        let is_last = at + 1 == addresses.len();
+        let patience = if is_last { CONNECT_TIMEOUT } else { ADDRESS_TIMEOUT };
+        match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(error)) => failures.push(format!("{address}: {error}")),
+            Err(_) => failures.push(format!("{address}: no answer within {} s", patience.as_secs())),
+        }
+    }
+    if failures.is_empty() {
+        failures.push("the name has no address".into());
+    }
+    Err(ConnectError::Tcp(failures))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -214,6 +243,42 @@ mod tests {
         }
         let head = parse_head(text).unwrap().unwrap();
         assert_eq!(head, Head { status: 201, len: text.len(), body: 12, replayed: true, close: true });
+    }
+
+    fn listener(backlog: u32) -> tokio::net::TcpListener {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.listen(backlog).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_tried_and_failures_name_them() {
+        let open = listener(16);
+        let closed = {
+            let gone = listener(16);
+            gone.local_addr().unwrap()
+        };
+        let reached = first_reachable(vec![closed, open.local_addr().unwrap()]).await.unwrap();
+        assert_eq!(reached.peer_addr().unwrap(), open.local_addr().unwrap());
+        let error = first_reachable(vec![closed, closed]).await.unwrap_err().to_string();
+        assert_eq!(error.matches(&closed.to_string()).count(), 2, "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+        let full = listener(1);
+        let address = full.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        // Nobody accepts: once the queue is full, the kernel leaves further connections without an answer.
+        while let Ok(tcp) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+            waiting.push(tcp.unwrap());
+            assert!(waiting.len() < 64, "the queue does not fill");
+        }
+        let open = listener(16);
+        let began = std::time::Instant::now();
+        let reached = first_reachable(vec![address, open.local_addr().unwrap()]).await.unwrap();
+        assert_eq!(reached.peer_addr().unwrap(), open.local_addr().unwrap());
+        assert!(began.elapsed() < CONNECT_TIMEOUT, "{:?}", began.elapsed());
     }
 
     #[test]

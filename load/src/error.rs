@@ -75,7 +75,7 @@ impl LoadError {
             Self::Url { .. } => "write it as https://HOST[:PORT]",
             Self::Ca { .. } => "give the ca.pem of the platform's data directory",
             Self::Connect { .. } => {
-                "start the platform there, or name its address with --url and its ca.pem with --ca; zizon status says how it is"
+                "the name must resolve here and the platform must run there; name another address with --url https://HOST:PORT (its certificate must be for HOST) and its ca.pem with --ca"
             }
             Self::Product { .. } => "zizon product ls lists what can be ordered",
             Self::Acks { .. } => {

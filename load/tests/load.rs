@@ -138,7 +138,15 @@ fn a_run_that_cannot_start_says_why() {
     let error = |load: OrdersLoad| run(&load, |_| {}).unwrap_err();
     assert!(matches!(error(OrdersLoad { url: "http://localhost".into(), ..ok.clone() }), LoadError::Url { .. }));
     assert!(matches!(error(OrdersLoad { ca_file: "/nonexistent".into(), ..ok.clone() }), LoadError::Ca { .. }));
-    assert!(matches!(error(OrdersLoad { url: "https://localhost:1".into(), ..ok.clone() }), LoadError::Connect { .. }));
+    for (url, named) in [
+        ("https://localhost:1", ["localhost:1", ":1: "]),
+        ("https://nowhere.invalid:1", ["nowhere.invalid:1", "resolve"]),
+    ] {
+        let error = error(OrdersLoad { url: url.into(), ..ok.clone() });
+        assert!(matches!(error, LoadError::Connect { .. }));
+        assert!(named.iter().all(|part| error.to_string().contains(part)), "{error}");
+        assert!(error.help().contains("--url"));
+    }
     assert!(matches!(error(OrdersLoad { product: Some("NONE".into()), ..ok.clone() }), LoadError::Product { .. }));
     assert!(matches!(error(OrdersLoad { connections: 0, ..ok }), LoadError::Option { what: "connections", .. }));
 }
