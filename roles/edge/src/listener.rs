@@ -24,7 +24,8 @@ const EVICTED_AT_ONCE: usize = 64;
 /// Between two log lines about it.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 /// How long an idle connection still answers while the edge drains, so that a request on its way is not lost.
-const DRAIN_IDLE: Duration = Duration::from_millis(500);
+const DRAIN_IDLE_MS: u64 = 500;
+const DRAIN_IDLE: Duration = Duration::from_millis(DRAIN_IDLE_MS);
 
 /// The public listener and what it needs.
 pub struct PublicListener<H> {
@@ -170,8 +171,9 @@ async fn drain(connections: &Connections, mut tasks: JoinSet<()>, time_max: Dura
         tokio::select! {
             Some(ended) = tasks.join_next() => report(ended),
             _ = ticks.tick() => {
+                // Who has just been answered is idle too, and may still be reading.
                 if began.elapsed() >= DRAIN_IDLE {
-                    connections.close_idle(0);
+                    connections.close_idle(DRAIN_IDLE_MS);
                 }
             }
         }

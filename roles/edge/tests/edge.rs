@@ -271,6 +271,36 @@ async fn at_the_bound_idle_connections_make_room_for_new_ones() {
 }
 
 #[tokio::test]
+async fn connections_that_have_sent_a_part_of_a_head_make_room_too() {
+    let platform = Platform::start_with(Config { connections_max: 16, ..Config::default() }).await;
+    let mut slow = Vec::new();
+    for _ in 0..16 {
+        // The first byte of a second request comes with the first one, so that it has been read with the answer.
+        let mut stream = platform.connect(b"http/1.1").await;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nG").await.unwrap();
+        assert_eq!(read_reply(&mut stream, true).await.unwrap().status, 200);
+        slow.push(stream);
+    }
+    let mut honest = connect(platform.address, "localhost", &platform.ca_file(), b"http/1.1").await.expect("let in");
+    honest.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert_eq!(read_reply(&mut honest, true).await.unwrap().status, 200);
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(2), slow[0].read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the one that is slow longest is closed");
+}
+
+#[tokio::test]
+async fn a_head_that_is_finished_in_time_is_answered_however_it_trickles_in() {
+    let platform = Platform::start().await;
+    let mut stream = platform.connect(b"http/1.1").await;
+    for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" {
+        stream.write_all(&[*byte]).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+    assert_eq!(read_reply(&mut stream, true).await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_shake_hands_is_dropped() {
     let platform = Platform::start_with(Config { handshake_time_max_ms: 200, ..Config::default() }).await;
     let mut silent = tokio::net::TcpStream::connect(platform.address).await.unwrap();

@@ -32,9 +32,9 @@ pub struct H1Options {
 
 /// Tells the listener whether a connection may be closed without harm.
 pub trait Occupancy: Send {
-    /// A request begins. `false` when the listener has decided to close the connection instead.
+    /// A request's head is whole. `false` when the listener has decided to close the connection instead.
     fn busy(&self) -> bool;
-    /// The connection waits for a request.
+    /// The connection waits for a request, or for the rest of a head: what has not been asked for is not lost.
     fn idle(&self);
 }
 
@@ -127,6 +127,8 @@ where
                 Next::Request => {}
                 Next::Close => return self.wire.close().await,
                 Next::Linger => {
+                    // Answered: what comes from here on is thrown away.
+                    self.occupancy.idle();
                     return self.wire.linger(self.buffer, limits.linger_bytes_max, limits.linger_time_max).await;
                 }
                 Next::Drop => return,
@@ -137,9 +139,11 @@ where
     async fn read_head(&mut self, limits: &Limits) -> HeadRead {
         self.parser.reset();
         let mut head_due = None;
+        let mut is_idle = false;
         loop {
             // Bytes may be there already: pipelined requests are served one after the other.
             match self.parser.advance(&self.buffer, limits) {
+                Ok(true) if is_idle && !self.occupancy.busy() => return HeadRead::Evicted,
                 Ok(true) => return HeadRead::Complete,
                 Ok(false) => {}
                 Err(reject) => return HeadRead::Refused(reject),
@@ -148,19 +152,17 @@ where
                 head_due = Some(Instant::now() + limits.head_time_max);
             }
             let waits_idle = head_due.is_none();
-            if waits_idle {
+            if waits_idle && self.buffer.capacity() > IDLE_BUFFER_BYTES_MAX {
+                self.buffer = BytesMut::with_capacity(READ_BYTES);
+            }
+            // Once, so that bytes that trickle in do not make the connection any younger.
+            if !is_idle {
                 self.occupancy.idle();
-                if self.buffer.capacity() > IDLE_BUFFER_BYTES_MAX {
-                    self.buffer = BytesMut::with_capacity(READ_BYTES);
-                }
+                is_idle = true;
             }
             self.buffer.reserve(READ_BYTES / 2);
             let due = head_due.unwrap_or_else(|| Instant::now() + limits.idle_time_max);
-            let read = self.wire.read(&mut self.buffer, due).await;
-            if waits_idle && !self.occupancy.busy() {
-                return HeadRead::Evicted;
-            }
-            match read {
+            match self.wire.read(&mut self.buffer, due).await {
                 Read::Data => {}
                 Read::End => return HeadRead::Ended,
                 Read::Late if waits_idle => return HeadRead::Ended,
