@@ -119,6 +119,9 @@ async fn http_2_comes_to_the_same_routes() {
             assert_eq!(seen["fields"]["x-forwarded-for"], serde_json::Value::Null);
         }
     }
+    let plain = http::Request::get("http://shop.example/healthz").body(Full::default()).unwrap();
+    let response = client.send_request(plain).await.unwrap();
+    assert_eq!(response.status(), 400, "the scheme of a TLS listener is https");
     let too_large = http::Request::post("https://shop.example/api/v1/orders");
     let response = client.send_request(too_large.body(Full::new(vec![b'x'; 70_000].into())).unwrap()).await.unwrap();
     assert_eq!(response.status(), 413);

@@ -44,6 +44,7 @@ rejects! {
     HostMismatch = BadRequest, "host-mismatch", "the target names one host and Host another (RFC 9112, 3.2.2)";
     Target = BadRequest, "target", "the request target has a form or a character that is not allowed here (RFC 9112, 3.2)";
     Fragment = BadRequest, "fragment", "the request target has a fragment (RFC 9112, 3.2)";
+    Scheme = BadRequest, "scheme", "the scheme is not https (RFC 9113, 8.3.1)";
     PercentEncoding = BadRequest, "percent-encoding", "the path has a % without two hexadecimal digits (RFC 3986, 2.1)";
     PathAmbiguous = BadRequest, "path-ambiguous", "the path has a dot segment or an encoded slash, backslash or control character";
     Connect = BadRequest, "connect", "CONNECT is not served";

@@ -1,6 +1,7 @@
 //! The rules of a request's fields, as HTTP/1.1 has them, for what hyper has taken out of HTTP/2 frames.
 
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{Version, header};
 
 use crate::h1::{Limits, Reject, check_host, content_length, parse_target, same_host};
@@ -17,6 +18,10 @@ pub(super) struct Checked<'a> {
 pub(super) fn check<'a>(parts: &'a Parts, body_has_ended: bool, limits: &Limits) -> Result<Checked<'a>, Reject> {
     if parts.version != Version::HTTP_2 {
         return Err(Reject::Version);
+    }
+    // A role behind could take another scheme for a request that came in plain text.
+    if parts.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTPS) {
+        return Err(Reject::Scheme);
     }
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
     if target.len() > limits.target_bytes_max {
@@ -103,6 +108,11 @@ mod tests {
         assert_eq!(twice, Err(Reject::ContentLengthRepeated));
         assert_eq!(verdict(|request| request.uri("https://a.example/../x")), Err(Reject::PathAmbiguous));
         assert_eq!(verdict(|request| request.uri("/x")), Err(Reject::HostMissing));
+        for scheme in ["http", "ws"] {
+            let uri = format!("{scheme}://a.example/x");
+            assert_eq!(verdict(|request| request.uri(uri)), Err(Reject::Scheme), "{scheme}");
+        }
+        assert_eq!(verdict(|request| request.uri("HTTPS://a.example/x")), Ok(None));
         let many = verdict(|request| (0..101).fold(request, |request, n| request.header(format!("x-{n}"), "y")));
         assert_eq!(many, Err(Reject::HeadTooLarge));
     }

@@ -1,4 +1,7 @@
 //! HTTP/2: hyper frames it, the header rules and everything behind are those of HTTP/1.1.
+//!
+//! One rule is out of reach: a fragment in `:path` is cut off by `http::Uri` before anything here sees it, so the request
+//! is served as if it had none. Nothing behind the edge sees the fragment either, so no two readers can differ about it.
 
 mod check;
 
