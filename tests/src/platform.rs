@@ -47,6 +47,7 @@ pub struct Builder {
     data: Option<PathBuf>,
     expect_ready: bool,
     arguments: Vec<String>,
+    open_files_max: Option<u32>,
 }
 
 impl Builder {
@@ -85,6 +86,13 @@ impl Builder {
         self
     }
 
+    /// With a hard limit of open files for every process of it.
+    #[must_use]
+    pub const fn open_files_max(mut self, count: u32) -> Self {
+        self.open_files_max = Some(count);
+        self
+    }
+
     /// Starts it and waits until it says that it is ready.
     ///
     /// # Panics
@@ -104,7 +112,15 @@ impl Builder {
             arguments.extend(["--config".to_owned(), file.display().to_string()]);
         }
         arguments.extend(self.arguments);
-        let mut platform = Platform::spawn(home, data, &arguments);
+        let command = match self.open_files_max {
+            None => Command::new(binary()),
+            Some(count) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")]).arg(binary());
+                shell
+            }
+        };
+        let mut platform = Platform::spawn(command, home, data, &arguments);
         platform.wait_for_start(self.expect_ready);
         platform
     }
@@ -130,11 +146,12 @@ impl Platform {
     /// How to start one otherwise.
     #[must_use]
     pub const fn builder() -> Builder {
-        Builder { demo: true, config: String::new(), data: None, expect_ready: true, arguments: Vec::new() }
+        let (config, arguments) = (String::new(), Vec::new());
+        Builder { demo: true, config, data: None, expect_ready: true, arguments, open_files_max: None }
     }
 
-    fn spawn(home: TempDir, data: PathBuf, arguments: &[String]) -> Self {
-        let mut child = Command::new(binary())
+    fn spawn(mut command: Command, home: TempDir, data: PathBuf, arguments: &[String]) -> Self {
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -350,4 +367,12 @@ pub fn kill(pid: u32) {
 /// When there is no such process.
 pub fn terminate(pid: u32) {
     rustix::process::kill_process(process(pid), rustix::process::Signal::TERM).expect("the process can be signalled");
+}
+
+/// `kill -STOP`.
+///
+/// # Panics
+/// When there is no such process.
+pub fn freeze(pid: u32) {
+    rustix::process::kill_process(process(pid), rustix::process::Signal::STOP).expect("the process can be signalled");
 }

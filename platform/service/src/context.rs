@@ -318,6 +318,12 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// How many descriptors this process may have open; `None` without a limit.
+#[must_use]
+pub fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// Both at once: taking the descriptors out of the environment is possible only once.
 fn take_listeners(listen: Option<SocketAddr>) -> Result<(TcpListener, Option<TcpListener>), ContextError> {
     let mut handed_over = ListenFd::from_env();

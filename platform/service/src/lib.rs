@@ -37,7 +37,8 @@ pub mod testing;
 mod upstream;
 
 pub use context::{
-    ContextError, ENDPOINT_VARIABLE, PeerSyntaxError, Peers, RoleArgs, RoleContext, RoleSetup, terminated,
+    ContextError, ENDPOINT_VARIABLE, PeerSyntaxError, Peers, RoleArgs, RoleContext, RoleSetup, descriptor_limit,
+    terminated,
 };
 pub use metrics::register_metrics;
 pub use readiness::{Check, Readiness};

@@ -9,6 +9,11 @@ use zizon_base::config::{ConfigError, within};
 
 use crate::h1::Limits;
 
+/// The least [`Config::connections_max`].
+const CONNECTIONS_MIN: u32 = 16;
+/// Descriptors of an edge besides public and upstream connections.
+const OTHER_DESCRIPTORS: u64 = 64;
+
 /// Configuration of the edge role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -16,7 +21,8 @@ pub struct Config {
     /// The most requests in work at a time; further ones are answered 503 `overloaded` at once. The last eighth is kept
     /// for orders. Health checks are not counted.
     pub in_flight_max: u32,
-    /// The most open public connections. At the bound, those that have been idle longest are closed for new ones.
+    /// The most open public connections. At the bound, those that have been idle longest are closed for new ones. Fewer
+    /// when the process may not open that many files (`ulimit -n`, `LimitNOFILE=`), which is logged at the start.
     pub connections_max: u32,
     /// The most open connections of one client address (of one /64 network with IPv6).
     pub connections_per_ip_max: u32,
@@ -78,7 +84,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let ranges = [
             ("in_flight_max", self.in_flight_max.into(), 8, 1_000_000),
-            ("connections_max", self.connections_max.into(), 16, 1_000_000),
+            ("connections_max", self.connections_max.into(), CONNECTIONS_MIN.into(), 1_000_000),
             ("connections_per_ip_max", self.connections_per_ip_max.into(), 1, 1_000_000),
             ("body_bytes_max", self.body_bytes_max.into(), 1024, 4 * 1024 * 1024),
             ("handshake_time_max_ms", self.handshake_time_max_ms.into(), 100, 60_000),
@@ -100,6 +106,16 @@ impl Config {
         };
         let remedy = format!("set it as well, or leave {other} out");
         Err(ConfigError { section: "edge", key, problem: "is missing".to_owned(), remedy })
+    }
+
+    /// The most public connections that leave room for everything else among `descriptors`: both upstream pools, and
+    /// the listeners, files and internal connections of the process.
+    #[must_use]
+    pub(crate) fn connections_within(&self, descriptors: Option<u64>) -> u32 {
+        let Some(descriptors) = descriptors else { return self.connections_max };
+        let others = 2 * u64::from(self.upstream_connections_max) + OTHER_DESCRIPTORS;
+        let left = u32::try_from(descriptors.saturating_sub(others)).unwrap_or(u32::MAX);
+        self.connections_max.min(left.max(CONNECTIONS_MIN))
     }
 
     /// The bounds of HTTP/1.1 connections.
@@ -128,6 +144,16 @@ mod tests {
         assert_eq!(Config::default().validate(), Ok(()));
         let error = Config { in_flight_max: 0, ..Config::default() }.validate().unwrap_err();
         assert_eq!(error.to_string(), "edge.in_flight_max is 0; set it between 8 and 1000000");
+    }
+
+    #[test]
+    fn connections_stay_within_the_descriptors_that_upstreams_leave() {
+        let config = Config { connections_max: 1000, upstream_connections_max: 100, ..Config::default() };
+        for (descriptors, connections) in
+            [(None, 1000), (Some(5000), 1000), (Some(1264), 1000), (Some(1263), 999), (Some(600), 336), (Some(100), 16)]
+        {
+            assert_eq!(config.connections_within(descriptors), connections, "{descriptors:?}");
+        }
     }
 
     #[test]

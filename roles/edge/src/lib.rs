@@ -36,7 +36,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_rustls::TlsAcceptor;
 use zizon_base::role::Role;
-use zizon_service::{ContextError, RoleContext, Router, Server, ServerError, Upstream, UpstreamOptions};
+use zizon_service::{
+    ContextError, RoleContext, Router, Server, ServerError, Upstream, UpstreamOptions, descriptor_limit,
+};
 
 pub use config::{Config, TlsConfig};
 pub use tls::TlsError;
@@ -126,7 +128,7 @@ pub async fn run(ctx: RoleContext, extra: EdgeOptions, config: Config) -> Result
             hardening: Hardening::new(config.hsts_max_age_seconds),
             date: DateCache::default(),
         }),
-        connections: Connections::new(config.connections_max as usize, config.connections_per_ip_max),
+        connections: Connections::new(connections_max(&config) as usize, config.connections_per_ip_max),
         metrics: Arc::clone(&metrics),
         handshake_time_max: millis(config.handshake_time_max_ms),
         drain_time_max: DRAIN_TIME_MAX,
@@ -140,6 +142,22 @@ pub async fn run(ctx: RoleContext, extra: EdgeOptions, config: Config) -> Result
         certificate.keep_current(&ctx.data_dir, metrics, ctx.shutdown.clone()),
     );
     served.map_err(RunError::from)
+}
+
+/// The configured bound, or what the descriptors of this process allow: at a bound of its own the edge closes who is idle,
+/// at the kernel's it could not even call a role.
+fn connections_max(config: &Config) -> u32 {
+    let descriptors = descriptor_limit();
+    let within = config.connections_within(descriptors);
+    if within < config.connections_max {
+        tracing::warn!(
+            configured = config.connections_max,
+            used = within,
+            descriptors,
+            "fewer connections than edge.connections_max: the limit of open files is too low for it"
+        );
+    }
+    within
 }
 
 fn into_tokio(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {

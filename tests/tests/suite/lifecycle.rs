@@ -8,7 +8,7 @@ use std::{
 
 use zizon_tests::{
     Platform, eventually_within,
-    platform::{kill, terminate, zizon},
+    platform::{freeze, kill, terminate, zizon},
 };
 
 #[test]
@@ -92,6 +92,17 @@ fn a_drain_finishes_what_is_in_flight_and_exits_within_ten_seconds() {
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert!(unanswered.load(Ordering::Relaxed) <= 4);
+}
+
+#[test]
+fn frozen_roles_do_not_hold_up_the_end() {
+    let mut platform = Platform::demo();
+    for role in ["edge", "orders", "catalog", "identity"] {
+        freeze(platform.role_pid(role));
+    }
+    let (status, took) = platform.stop();
+    assert!(status.success(), "{status}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod durability;
 mod framing;
 mod identity;
 mod lifecycle;
+mod limits;
 mod load;
 mod operator;
 mod order_api;
