@@ -46,8 +46,9 @@ pub struct Builder {
     config: String,
     data: Option<PathBuf>,
     expect_ready: bool,
+    /// A shell command before it.
+    before: String,
     arguments: Vec<String>,
-    open_files_max: Option<u32>,
 }
 
 impl Builder {
@@ -88,8 +89,15 @@ impl Builder {
 
     /// With a hard limit of open files for every process of it.
     #[must_use]
-    pub const fn open_files_max(mut self, count: u32) -> Self {
-        self.open_files_max = Some(count);
+    pub fn open_files_max(mut self, count: u32) -> Self {
+        self.before = format!("ulimit -n {count}");
+        self
+    }
+
+    /// By a caller that has left this file open, as descriptor 9.
+    #[must_use]
+    pub fn leaving_open(mut self, file: &Path) -> Self {
+        self.before = format!("exec 9<'{}'", file.display());
         self
     }
 
@@ -112,13 +120,12 @@ impl Builder {
             arguments.extend(["--config".to_owned(), file.display().to_string()]);
         }
         arguments.extend(self.arguments);
-        let command = match self.open_files_max {
-            None => Command::new(binary()),
-            Some(count) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")]).arg(binary());
-                shell
-            }
+        let command = if self.before.is_empty() {
+            Command::new(binary())
+        } else {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{} && exec \"$0\" \"$@\"", self.before)]).arg(binary());
+            shell
         };
         let mut platform = Platform::spawn(command, home, data, &arguments);
         platform.wait_for_start(self.expect_ready);
@@ -146,8 +153,14 @@ impl Platform {
     /// How to start one otherwise.
     #[must_use]
     pub const fn builder() -> Builder {
-        let (config, arguments) = (String::new(), Vec::new());
-        Builder { demo: true, config, data: None, expect_ready: true, arguments, open_files_max: None }
+        Builder {
+            demo: true,
+            config: String::new(),
+            data: None,
+            expect_ready: true,
+            before: String::new(),
+            arguments: Vec::new(),
+        }
     }
 
     fn spawn(mut command: Command, home: TempDir, data: PathBuf, arguments: &[String]) -> Self {

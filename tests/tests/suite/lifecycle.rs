@@ -1,6 +1,8 @@
 //! Starting, stopping, restarting.
 
 use std::{
+    fs,
+    process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -8,7 +10,7 @@ use std::{
 
 use zizon_tests::{
     Platform, eventually_within,
-    platform::{freeze, kill, terminate, zizon},
+    platform::{binary, freeze, kill, terminate, zizon},
 };
 
 #[test]
@@ -103,6 +105,38 @@ fn frozen_roles_do_not_hold_up_the_end() {
     let (status, took) = platform.stop();
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn roles_do_not_inherit_what_the_caller_left_open() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let marker = home.path().join("marker");
+    fs::write(&marker, "").expect("a file is made");
+    let platform = Platform::builder().leaving_open(&marker).start();
+    let open = |pid: u32| -> Vec<std::path::PathBuf> {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process lives");
+        entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).collect()
+    };
+    assert!(open(platform.pid()).contains(&marker), "the supervisor was given it");
+    for role in ["edge", "orders", "catalog", "identity"] {
+        let open = open(platform.role_pid(role));
+        assert!(!open.is_empty() && !open.contains(&marker), "{role}: {open:?}");
+    }
+}
+
+#[test]
+fn a_role_whose_supervisor_is_gone_does_not_start() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let output = Command::new(binary())
+        .args(["run", "orders", "--listen", "127.0.0.1:0", "--data"])
+        .arg(home.path())
+        // Not this process, which is the parent.
+        .env("ZIZON_SUPERVISOR_PID", "1")
+        .output()
+        .expect("the binary starts");
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("supervisor of this role has ended"), "{said}");
 }
 
 #[test]

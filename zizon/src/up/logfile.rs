@@ -67,4 +67,19 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\nfour\n".split_at(6).1);
         assert_eq!(fs::read_to_string(dir.path().join("log/edge.log.1")).unwrap(), "three\n");
     }
+
+    #[test]
+    fn a_change_of_files_that_stopped_half_way_is_finished_by_the_next_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edge.log");
+        let mut log = LogFile::with_limit(&path, 10).unwrap();
+        log.write(b"one two\n").unwrap();
+        // What is left when the full file was put aside and the next could not be opened.
+        fs::rename(&path, dir.path().join("edge.log.1")).unwrap();
+        for line in ["three\n", "four\n"] {
+            log.write(line.as_bytes()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
+        assert_eq!(fs::read_to_string(dir.path().join("edge.log.1")).unwrap(), "three\n");
+    }
 }

@@ -55,6 +55,8 @@ const GRACE: [(Role, Duration); 4] = [
 
 /// Starts the platform and stays until it is told to stop.
 pub fn run(options: cli::Up) -> Result<ExitCode> {
+    // Whatever else the caller left open is not for roles: they would hold it as long as they live.
+    close_fds::set_fds_cloexec(3, &[]);
     let config = Config::load(options.config.as_deref())?;
     crate::roles::policy(&config)?;
     // Whatever is made without a mode of its own is for this user alone.
