@@ -70,7 +70,7 @@ pub enum Command {
     Load(Load),
     /// Check that every acknowledged order is there, as acknowledged, once.
     #[command(
-        after_help = "Examples:\n  zizon load orders --rate 2000 --duration 30s --acks acks.jsonl\n  zizon verify --acks acks.jsonl\n\nExit code 0 only when orders were checked and all are there. 1 and a list when anything is missing, different, double or a\nbad line, and when there is nothing to check; 2 when the file cannot be read; 3 when the platform does not answer."
+        after_help = "Examples:\n  zizon load orders --rate 2000 --duration 30s --acks acks.jsonl\n  zizon verify --acks acks.jsonl\n\nExit codes:\n  0  orders were checked, and all are there, as acknowledged, once\n  1  something is missing, different, double or a bad line, or there is nothing to check\n  2  the file cannot be read\n  3  the platform does not answer"
     )]
     Verify(Verify),
     /// Rebuild state from the journal and compare it with the index.
