@@ -45,11 +45,29 @@ fn verify_lists_bad_lines_and_takes_nothing_for_no_success() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("nothing to check"));
     let verified = platform.json(&["verify", "--acks", &acks]);
     assert!(verified["error"].as_str().is_some_and(|error| error.contains("nothing to check")), "{verified}");
+}
 
-    for (arguments, code) in [(["verify", "--acks", "/nonexistent"], 2), (["verify", "--acks", "/"], 2)] {
-        let output = platform.run(&arguments);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let document = platform.json(&arguments);
-        assert!(document["error"].is_string() && document["help"].is_string(), "{document}");
+#[test]
+fn what_cannot_be_done_is_said_with_its_place_a_remedy_and_an_exit_code() {
+    let platform = Platform::demo();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["verify", "--acks", "/nonexistent"], 2, "/nonexistent"),
+        (&["verify", "--acks", "/"], 2, "/"),
+        (&["load", "orders", "--acks", "/nonexistent/acks"], 2, "/nonexistent/acks"),
+        (&["load", "orders", "--ca", "/nonexistent"], 2, "/nonexistent"),
+        (&["load", "orders", "--url", "http://localhost:1"], 2, "http://localhost:1"),
+        (&["load", "orders", "--product", "NOPE"], 2, "NOPE"),
+        (&["load", "orders", "--url", "https://localhost:1"], 3, "localhost:1"),
+        (&["load", "orders", "--url", "https://nowhere.invalid:1"], 3, "nowhere.invalid:1"),
+    ];
+    for (arguments, code, named) in cases {
+        let mut all = arguments.to_vec();
+        all.push("--json");
+        let output = platform.run(&all);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {said}");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+        assert!(document["error"].as_str().is_some_and(|error| error.contains(named)), "{document}");
+        assert!(document["help"].is_string(), "{document}");
     }
 }
