@@ -29,10 +29,12 @@ struct Open {
     by_client: HashMap<IpAddr, u32>,
 }
 
-/// [`Slot::idle_since_ms`] while a request is in work.
+/// [`Slot::idle_since_ms`] while a request is in work, its answer not included.
 const BUSY: u64 = 0;
 /// [`Slot::idle_since_ms`] once the connection is being closed.
 const EVICTED: u64 = u64::MAX;
+/// How long a client may take to read an answer before it counts as idle.
+const ANSWER_GRACE_MS: u64 = 2000;
 
 #[derive(Debug)]
 struct Slot {
@@ -198,6 +200,11 @@ impl Occupancy for Entry {
 
     fn idle(&self) {
         self.slot.idle_since_ms.store(self.table.now_ms(), Ordering::Release);
+    }
+
+    fn answering(&self) {
+        // A moment to come: nobody is evicted before it.
+        self.slot.idle_since_ms.store(self.table.now_ms() + ANSWER_GRACE_MS, Ordering::Release);
     }
 }
 

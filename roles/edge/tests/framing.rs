@@ -3,12 +3,14 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{cases, connect, last_exchange, read_reply};
+use common::{Echo, cases, connect, last_exchange, options, read_reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use zizon_edge::h1::Limits;
+use zizon_edge::connections::{Connections, Full};
+use zizon_edge::h1::{self, Limits};
 
 #[tokio::test]
 async fn every_broken_rule_is_answered_with_its_problem_and_ends_the_connection() {
@@ -24,6 +26,32 @@ async fn every_broken_rule_is_answered_with_its_problem_and_ends_the_connection(
         assert_eq!(reply.field("connection"), Some("close"), "{}", case.name);
         assert_eq!(served.handler.served.load(Ordering::SeqCst), 0, "{}: a request went through", case.name);
     }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_makes_room_for_others() {
+    let table = Connections::new(1, 10);
+    let peer = "10.1.2.3:4".parse().unwrap();
+    let entry = table.enter(peer).unwrap();
+    let ender = entry.ender();
+    let (mut client, server) = tokio::io::duplex(16 * 1024);
+    let handler = Arc::new(Echo::default());
+    let serving = tokio::spawn(h1::serve(server, peer, Arc::clone(&handler), options(Limits::default()), entry));
+    ender.ends(serving.abort_handle());
+    let body = "x".repeat(common::BODY_MAX);
+    let request = format!("POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    client.write_all(request.as_bytes()).await.unwrap();
+    while handler.served.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(table.enter(peer).map(drop), Err(Full::Everyone), "the answer has a moment");
+    let others = async {
+        while table.enter(peer).is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(8), others).await.expect("others are let in");
+    assert!(serving.await.unwrap_err().is_cancelled());
 }
 
 #[tokio::test]

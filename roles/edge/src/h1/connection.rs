@@ -36,6 +36,9 @@ pub trait Occupancy: Send {
     fn busy(&self) -> bool;
     /// The connection waits for a request, or for the rest of a head: what has not been asked for is not lost.
     fn idle(&self);
+    /// The work is done and its answer is being written. A client that takes long to read it may be closed like an idle
+    /// one: otherwise whoever does not read at all would hold a place for as long as a write may take.
+    fn answering(&self);
 }
 
 impl Occupancy for () {
@@ -44,6 +47,8 @@ impl Occupancy for () {
     }
 
     fn idle(&self) {}
+
+    fn answering(&self) {}
 }
 
 /// A read buffer beyond this size is given back between requests.
@@ -143,8 +148,8 @@ where
         loop {
             // Bytes may be there already: pipelined requests are served one after the other.
             match self.parser.advance(&self.buffer, limits) {
-                Ok(true) if is_idle && !self.occupancy.busy() => return HeadRead::Evicted,
-                Ok(true) => return HeadRead::Complete,
+                Ok(true) if self.occupancy.busy() => return HeadRead::Complete,
+                Ok(true) => return HeadRead::Evicted,
                 Ok(false) => {}
                 Err(reject) => return HeadRead::Refused(reject),
             }
@@ -284,6 +289,7 @@ where
     }
 
     async fn write_answer(&mut self, answer: &Answer, close: bool, limits: &Limits) -> std::io::Result<()> {
+        self.occupancy.answering();
         self.out.clear();
         write_head(&mut self.out, answer, close, &self.options.hardening, &self.options.date);
         let body = if answer.head_only || answer.is_bodiless() { Bytes::new() } else { answer.body.clone() };
