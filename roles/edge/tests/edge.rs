@@ -129,6 +129,44 @@ async fn http_2_comes_to_the_same_routes() {
     tokio::time::timeout(Duration::from_secs(5), driving).await.expect("GOAWAY ends it").unwrap().unwrap();
 }
 
+/// A body that never comes.
+struct Never;
+
+impl hyper::body::Body for Never {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn streams_whose_bodies_do_not_come_hold_up_nobody() {
+    let platform = Platform::start_with(Config { in_flight_max: 8, ..Config::default() }).await;
+    let stream = TokioIo::new(platform.connect(b"h2").await);
+    let (client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let mut waiting = tokio::task::JoinSet::new();
+    waiting.spawn(async move {
+        let _ = connection.await;
+    });
+    for _ in 0..100 {
+        let mut client = client.clone();
+        waiting.spawn(async move {
+            let request = http::Request::post("https://shop.example/api/v1/orders").body(Never).unwrap();
+            let _ = client.send_request(request).await;
+        });
+    }
+    for _ in 0..20 {
+        let reply = platform.order().await;
+        assert_eq!(reply.status, 201, "{}", reply.text());
+    }
+    assert!(waiting.try_join_next().is_none(), "none of them has been answered or turned away");
+}
+
 #[tokio::test]
 async fn while_orders_is_away_clients_get_retryable_answers_and_it_is_used_soon_after_its_return() {
     let mut platform = Platform::start_with(Config { upstream_time_max_ms: 3000, ..Config::default() }).await;
