@@ -265,7 +265,7 @@ pub enum Order {
     },
     /// List orders, the newest first.
     #[command(
-        after_help = "Examples:\n  zizon order ls --user user_42\n  zizon order ls --limit 100 --cursor f15203\n\nThe last line, or next_cursor with --json, says how to go on where there are more. The orders of a user with more than\n10,000 are found by reading what was placed backwards, so that a list may be shorter than --limit and still go on."
+        after_help = "Examples:\n  zizon order ls --user user_42\n  zizon order ls --limit 100 --cursor f15203\n\nThe last line, or next_cursor with --json, says how to go on where there are more.\nUp to 10,000 orders of a user are sorted by age. Beyond that, and without --user, the feed is\nread backwards, a part at a time: a list may be shorter than --limit and still go on."
     )]
     Ls {
         /// Only this user's.

@@ -9,8 +9,8 @@ pub struct StoreFinding {
     pub role: String,
     /// Whether everything that was checked agrees.
     pub ok: bool,
-    /// Last plan the check is about.
-    pub seq: u64,
+    /// Last plan the check is about; `None` where the journal does not tell.
+    pub seq: Option<u64>,
     /// Plans read.
     pub plans: u64,
     /// Items by the journal.

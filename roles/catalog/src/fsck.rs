@@ -42,7 +42,7 @@ pub fn finding(report: &FsckReport) -> StoreFinding {
     StoreFinding {
         role: Role::Catalog.name().to_owned(),
         ok: report.ok(),
-        seq: report.last_seq,
+        seq: report.journal_damage.is_none().then_some(report.last_seq),
         plans: report.plans,
         items: report.items,
         truncated_bytes: report.truncated_bytes,

@@ -68,7 +68,7 @@ pub fn finding(report: &FsckReport, stock: Option<Result<StockReport, String>>) 
     StoreFinding {
         role: Role::Orders.name().to_owned(),
         ok: report.ok() && stock.as_ref().is_some_and(|stock| stock.ok),
-        seq: report.last_seq,
+        seq: report.journal_damage.is_none().then_some(report.last_seq),
         plans: report.plans,
         items: report.items,
         truncated_bytes: report.truncated_bytes,
