@@ -1,7 +1,5 @@
 //! A shop on the model table, and short words for its requests.
 
-#![allow(dead_code, clippy::unwrap_used)]
-
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -1,12 +1,9 @@
 //! Every row of the order table (reference: commerce, section 3.4) that applies, on the model table.
-#![allow(clippy::unwrap_used)]
-
-mod shop;
 
 use std::sync::Arc;
 
+use crate::shop::*;
 use serde_json::{Value, json};
-use shop::*;
 use zizon_base::market::Market;
 use zizon_base::problem::Code;
 use zizon_orders::request::Rules;

@@ -1,14 +1,11 @@
 //! Stock under races, and what happens to an order after it was made, with both executors.
-#![allow(clippy::unwrap_used)]
-
-mod shop;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::shop::*;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use shop::*;
 use zizon_base::ids::OrderId;
 use zizon_base::problem::Code;
 use zizon_orders::background::audit::{audit_feed, audit_items};

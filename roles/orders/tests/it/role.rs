@@ -1,5 +1,4 @@
 //! The whole role behind its mTLS listener, with a catalog that only has a feed.
-#![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 use std::path::Path;

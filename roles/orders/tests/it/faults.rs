@@ -1,13 +1,10 @@
 //! What one broken thing may not do to all others.
-#![allow(clippy::unwrap_used)]
-
-mod shop;
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use crate::shop::*;
 use bytes::Bytes;
-use shop::*;
 use zizon_orders::service::ShopRules;
 use zizon_table::{Cond, Durability, Key, MemTable, Op, Seq, ShardId, Table};
 

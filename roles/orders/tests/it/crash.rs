@@ -1,14 +1,11 @@
 //! Both executors on the embedded engine: an attempt, or a cancellation, that stops before or after any of its table
 //! operations; then the table is opened again and everything must come right.
-#![allow(clippy::unwrap_used)]
-
-mod shop;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::shop::*;
 use async_trait::async_trait;
-use shop::*;
 use tokio::sync::Notify;
 use zizon_orders::background::audit::audit_feed;
 use zizon_orders::execute::Mode;
