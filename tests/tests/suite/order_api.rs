@@ -357,7 +357,9 @@ fn contains(directory: &std::path::Path, needle: &[u8]) -> bool {
 #[test]
 fn without_guests_nobody_can_order_and_it_is_said() {
     let mut platform = Platform::builder().without_demo().not_ready().start();
-    zizon_tests::eventually("it is said why", || platform.output().contains("nobody can order yet: set guest_checkout = true"));
+    zizon_tests::eventually("it is said why", || {
+        platform.output().contains("nobody can order yet: set guest_checkout = true")
+    });
     let client = platform.client();
     let ready = client.get("/readyz");
     assert_eq!(ready.status, 503);

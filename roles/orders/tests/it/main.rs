@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod expiry;
 mod faults;
 mod life;
 mod place;

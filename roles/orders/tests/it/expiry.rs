@@ -1,15 +1,13 @@
 //! Expiry when the clock was not always right.
-#![allow(clippy::unwrap_used)]
-
-mod shop;
 
 use std::sync::Arc;
 
-use shop::*;
 use zizon_orders::background::expiry::{Expiry, Progress};
 use zizon_orders::service::ShopRules;
 use zizon_orders::testing::START_MS;
 use zizon_table::{MemTable, Table};
+
+use crate::shop::*;
 
 const DAY_MS: u64 = 86_400_000;
 const TTL_MS: u64 = 900_000;
