@@ -293,7 +293,8 @@ mod tests {
         assert_eq!(document["trace_id"], "abc");
         assert_eq!(document["retryable"], false);
         assert_eq!(document["detail"], Code::PriceChanged.help());
-        let said: Value = serde_json::from_slice(&problem.detail("this time").to_json("/", "")).unwrap();
+        let said: Value =
+            serde_json::from_slice(&problem.detail("this time").to_json("/", "", Language::English)).unwrap();
         assert_eq!(said["detail"], "this time");
     }
 
