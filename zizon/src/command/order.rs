@@ -115,7 +115,10 @@ fn list(page: &OrderPage, user: Option<&UserRef>, local: &Local) -> Result<()> {
     }
     if let Some(cursor) = &page.next_cursor {
         let user = user.map_or_else(String::new, |user| format!(" --user {user}"));
-        output::line(&output::paint(&format!("more: zizon order ls{user} --cursor {cursor}"), Style::Dim));
+        output::line(&output::paint(
+            &format!("more: zizon order ls{user} --data '{}' --cursor {cursor}", local.data.display()),
+            Style::Dim,
+        ));
     }
     Ok(())
 }
