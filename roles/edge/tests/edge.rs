@@ -260,7 +260,7 @@ async fn pages_of_its_own_and_refusals_are_complete() {
     assert!(html.text().contains("<h1>Zizon</h1>"));
     let page = platform.get("/problems/overloaded").await;
     assert_eq!(page.field("content-type"), Some("text/html; charset=utf-8"));
-    assert!(page.text().contains("Too much at once"));
+    assert!(page.text().contains("<h1>The service is overloaded</h1>"));
     let json = platform.ask("GET /problems/overloaded HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\n").await;
     assert_eq!(json.json()["status"], 503);
     assert_eq!(platform.get("/problems/nonsense").await.status, 404);

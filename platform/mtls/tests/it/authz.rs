@@ -327,7 +327,7 @@ fn matches_as_read(route: &str, method: &str, path: &str) -> bool {
 
 #[test]
 fn the_plain_reading_finds_all_the_rules() {
-    assert_eq!(rules_as_read().len(), 4 + 7 + 3 + 1 + 3 + 1 + 3 + 3 + 1 + 3 + 1 + 3 + 1);
+    assert_eq!(rules_as_read().len(), 4 + 8 + 3 + 1 + 3 + 1 + 5 + 3 + 1 + 3 + 1 + 3 + 1);
 }
 
 /// Paths of the standard policy with something in place of each parameter, and paths made of words that look like theirs.

@@ -109,4 +109,19 @@ mod tests {
             prop_assert_eq!(body.totals.total, sum + body.totals.shipping + body.totals.duty);
         }
     }
+
+    /// An order as version 1 stored it and the 201 it was answered with. Whoever repeats the request, at any age and after any upgrade,
+    /// gets these bytes: neither side of this test is ever changed.
+    #[test]
+    fn an_order_stored_by_version_1_is_answered_with_the_same_bytes_for_ever() {
+        let stored = "0103024b52e5f2e8eba03485ea9feca03407757365725f3432020750524f443030311ceba3a8ebaaa8eb9dbc2022ec8580eb9dbcec9db82220ed9484eba19c02d097a401a0afc80283ed1d0750524f4430303205536572756d01f0a802f0a802ff1a0200000201030104deadbeef";
+        let answered = r#"{"id":"ord_me4yxqe3s6wf7mrh8d7rm764kzzc50y043nkrgkqrd","number":"K261124-MKE8F9PT","status":"pending_payment","payment_status":"unpaid","fulfillment_status":"unfulfilled","user_id":"user_42","market":"KR","currency":"KRW","items":[{"line":1,"product_id":"PROD001","sku":"PROD001","name":"루모라 \"셀라인\" 프로","quantity":2,"unit_price":2690000,"subtotal":5380000,"discount":0,"tax":489091,"gift":false},{"line":2,"product_id":"PROD002","sku":"PROD002","name":"Serum","quantity":1,"unit_price":38000,"subtotal":38000,"discount":0,"tax":3455,"gift":false}],"totals":{"subtotal":5418000,"discount":0,"shipping":0,"tax_included":492546,"duty":0,"total":5418000},"reservation":{"expires_at":"2026-11-24T12:29:03.621Z"},"created_at":"2026-11-24T12:14:03.621Z","links":{"pay":"/api/v1/orders/ord_me4yxqe3s6wf7mrh8d7rm764kzzc50y043nkrgkqrd/payments"},"access_token":"ebppgf06rzhb7dgpasaanm886v6k13nv"}"#;
+        let bytes: Vec<u8> =
+            (0..stored.len()).step_by(2).map(|at| u8::from_str_radix(&stored[at..at + 2], 16).unwrap()).collect();
+        let document = OrderDocument::decode(&bytes).unwrap();
+        assert_eq!(document.encode(), bytes);
+        let keys = IdKey::new(&Zeroizing::new([3; 32]));
+        let id = keys.order_id("guest", &document.user, &"test_1_0.5".parse().unwrap());
+        assert_eq!(String::from_utf8(render(&id, &document, State::CREATED, &keys)).unwrap(), answered);
+    }
 }
