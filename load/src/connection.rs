@@ -69,6 +69,13 @@ impl ConnectError {
         }
     }
 
+    /// Whether somebody answers there who is not trusted.
+    pub(crate) fn is_distrust(&self) -> bool {
+        let Self::Tls(error) = self else { return false };
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+    }
+
     /// The error for a run that cannot start without a connection.
     pub(crate) fn at(&self, target: &Target) -> LoadError {
         LoadError::Connect { address: target.address.clone(), reason: self.to_string() }

@@ -30,6 +30,9 @@ impl Target {
             return Err(bad("an address has no query, fragment, user or space"));
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if path.contains("api/v1") {
+            return Err(bad("give the base address, without /api/v1"));
+        }
         let prefix = path.trim_end_matches('/');
         let (name, port) = split_port(authority).ok_or_else(|| bad("the port is not a number"))?;
         let server_name =

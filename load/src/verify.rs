@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 
 use findings::Finding;
 pub use findings::{VerifyProgress, VerifyReport};
-use orders::{Checker, Source, Verdict};
+use orders::{Checker, Source, Trouble, Verdict};
 
+use crate::connection::Connection;
 use crate::engine::on_own_runtime;
 use crate::target::Target;
 use crate::{LoadError, VerifyError};
@@ -69,10 +70,17 @@ struct State {
 async fn drive(verify: &Verify, mut progress: impl FnMut(&VerifyProgress) + Send) -> Result<VerifyReport, VerifyError> {
     let target = Target::new(&verify.url, &verify.ca_file)?;
     let state = Arc::new(Mutex::new(State { source: Source::open(&verify.acks)?, report: VerifyReport::default() }));
+    // A platform that restarts is worth waiting for; one with another certificate stays another one.
+    if let Err(error) = Connection::open(&target).await
+        && error.is_distrust()
+    {
+        return Err(error.at(&target).into());
+    }
     let start = Instant::now();
+    let trouble = Trouble::default();
     let mut askers = JoinSet::new();
     for _ in 0..CONNECTIONS {
-        let checker = Checker::new(target.clone(), verify.patience);
+        let checker = Checker::new(target.clone(), verify.patience, Arc::clone(&trouble));
         askers.spawn(ask(checker, state.clone(), verify.stop.clone()));
     }
     let mut ticker = tokio::time::interval(Duration::from_secs(1));
@@ -86,7 +94,8 @@ async fn drive(verify: &Verify, mut progress: impl FnMut(&VerifyProgress) + Send
             },
             _ = ticker.tick() => {
                 let state = state.lock().await;
-                progress(&state.report.progress(start.elapsed(), state.source.fraction()));
+                let waiting = trouble.lock().clone();
+                progress(&state.report.progress(start.elapsed(), state.source.fraction(), waiting));
             }
         }
     }

@@ -335,11 +335,20 @@ impl Platform {
     pub fn stop(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
         terminate(self.child.id());
+        (self.wait(Duration::from_secs(15)), began.elapsed())
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// When it has not within `bound`.
+    pub fn wait(&mut self, bound: Duration) -> ExitStatus {
+        let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
-                return (status, began.elapsed());
+                return status;
             }
-            assert!(began.elapsed() < Duration::from_secs(15), "the platform did not stop:\n{}", self.logs());
+            assert!(began.elapsed() < bound, "the platform did not stop:\n{}", self.logs());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

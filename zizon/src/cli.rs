@@ -231,7 +231,7 @@ pub enum Stock {
         /// The SKU.
         sku: Sku,
         /// Units available.
-        #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..=9_007_199_254_740_991))]
+        #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..=zizon_orders::stock::operator::MAX_UNITS))]
         available: i64,
         /// Where.
         #[command(flatten)]

@@ -1,6 +1,7 @@
 //! `zizon run ROLE`: the one place that knows all roles, and wires each to its ports.
 
 use std::{
+    io::IsTerminal,
     net::{SocketAddr, TcpListener},
     process::ExitCode,
 };
@@ -19,7 +20,13 @@ use zizon_service::{RoleArgs, RoleContext, RoleSetup, terminated};
 use zizon_table::OpenError;
 use zizon_telemetry::{LogFormat, LogOptions};
 
-use crate::{cli, command::local, config::Config, exit::Failure, up};
+use crate::{
+    cli,
+    command::local,
+    config::Config,
+    exit::{self, Failure},
+    up,
+};
 
 /// Runs one role until it is told to stop.
 pub fn run(options: cli::Run) -> Result<ExitCode> {
@@ -29,9 +36,13 @@ pub fn run(options: cli::Run) -> Result<ExitCode> {
     zizon_telemetry::init_logging(&log_options(&config))?;
     let role = options.role;
     let result = local::block_on(serve(options, config));
-    if let Err(error) = &result {
+    if let Err(error) = &result
+        && !std::io::stderr().is_terminal()
+    {
         let remedy = remedy(error);
         tracing::error!(role = role.name(), error = %format!("{error:#}"), remedy, "{}", up::FAILED);
+        // It has been said, in the form the reader of this output expects.
+        return Ok(exit::code_of(error));
     }
     result.map(|()| ExitCode::SUCCESS)
 }
@@ -68,7 +79,10 @@ async fn serve(options: cli::Run, config: Config) -> Result<()> {
         authz_file: config.platform.authz_file.clone(),
         demo: options.demo,
     };
-    let mut setup = RoleSetup::take(arguments)?;
+    let mut setup = RoleSetup::take(arguments).map_err(|error| {
+        let message = format!("{:#}", anyhow::Error::from(error));
+        Failure::usage(message, "zizon run --help shows what a role needs; zizon up starts all of them")
+    })?;
     let public = match options.role {
         Role::Edge => Some(public_listener(setup.second_listener.take(), public_address)?),
         _ => None,
@@ -136,8 +150,7 @@ pub fn policy(config: &Config) -> Result<Policy> {
 
 /// JSON lines everywhere but on a terminal.
 pub fn log_options(config: &Config) -> LogOptions {
-    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let format = if terminal { LogFormat::Pretty } else { LogFormat::Json };
+    let format = if std::io::stderr().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     LogOptions { format, level: config.platform.log_level.name().to_owned() }
 }
 

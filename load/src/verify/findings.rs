@@ -52,6 +52,8 @@ pub struct VerifyProgress {
     pub findings: u64,
     /// How much of the file has been read, 0 to 1.
     pub fraction: f64,
+    /// Why an order is being asked for again, while one is.
+    pub waiting: Option<String>,
 }
 
 impl fmt::Display for VerifyProgress {
@@ -62,7 +64,8 @@ impl fmt::Display for VerifyProgress {
             "{:>4} s  {checked} orders checked ({:.0} % of the file)  {findings} findings",
             self.elapsed.as_secs(),
             self.fraction * 100.0
-        )
+        )?;
+        self.waiting.as_ref().map_or(Ok(()), |reason| write!(f, "  asking again: {reason}"))
     }
 }
 
@@ -129,8 +132,8 @@ impl VerifyReport {
         }
     }
 
-    pub(super) const fn progress(&self, elapsed: Duration, fraction: f64) -> VerifyProgress {
-        VerifyProgress { elapsed, checked: self.checked, findings: self.findings(), fraction }
+    pub(super) const fn progress(&self, elapsed: Duration, fraction: f64, waiting: Option<String>) -> VerifyProgress {
+        VerifyProgress { elapsed, checked: self.checked, findings: self.findings(), fraction, waiting }
     }
 
     /// The report as lines.

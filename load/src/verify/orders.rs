@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::findings::{Finding, VerifyReport};
@@ -102,7 +104,11 @@ pub(super) struct Checker {
     target: Target,
     patience: Duration,
     connection: Option<Connection>,
+    trouble: Trouble,
 }
+
+/// Why the last order that was asked for again was; shared by all who ask.
+pub(super) type Trouble = Arc<Mutex<Option<String>>>;
 
 enum Asked {
     Verdict(Verdict),
@@ -110,8 +116,8 @@ enum Asked {
 }
 
 impl Checker {
-    pub(super) const fn new(target: Target, patience: Duration) -> Self {
-        Self { target, patience, connection: None }
+    pub(super) const fn new(target: Target, patience: Duration, trouble: Trouble) -> Self {
+        Self { target, patience, connection: None, trouble }
     }
 
     /// Asks until there is a clear answer or the patience ends: a platform that is restarting has
@@ -121,7 +127,12 @@ impl Checker {
         let mut retried = false;
         loop {
             let reason = match self.ask(ack).await {
-                Asked::Verdict(verdict) => return Ok(verdict),
+                Asked::Verdict(verdict) => {
+                    if retried {
+                        *self.trouble.lock() = None;
+                    }
+                    return Ok(verdict);
+                }
                 Asked::Again(reason) => reason,
             };
             if start.elapsed() >= self.patience {
@@ -133,6 +144,7 @@ impl Checker {
             }
             // The first failure is most often a kept connection that the server has closed.
             if retried {
+                *self.trouble.lock() = Some(reason);
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
             retried = true;

@@ -29,6 +29,19 @@ pub enum RunError {
         /// What depends on it.
         depends: PathBuf,
     },
+    /// A secret is not the one that what is stored was made with.
+    #[error(
+        "{file} is not the key this journal was begun with; restore that one from a backup (with another, retries would make second orders and \
+         personal data could not be read)",
+        file = file.display()
+    )]
+    KeyOther {
+        /// The secret.
+        file: PathBuf,
+    },
+    /// The check values of the secrets cannot be read or written.
+    #[error("the check values of the keys cannot be used")]
+    KeyCheck(#[source] ExecuteError),
     /// A secret cannot be read or made.
     #[error("the key file {file} cannot be used", file = file.display())]
     KeyFile {

@@ -106,6 +106,11 @@ pub(crate) fn cursor(reader: &str) -> Key {
     Key::new(concat(&["R#", reader]), &b"C"[..])
 }
 
+/// Check values of the secrets that stored ids and sealed fields were made with.
+pub(crate) fn secrets() -> Key {
+    Key::new(&b"K#secrets"[..], &b"K"[..])
+}
+
 /// Buckets of a list of products.
 pub(crate) const BUCKETS: u8 = 16;
 

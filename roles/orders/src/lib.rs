@@ -73,8 +73,8 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     let env = Env::real();
     // The table's lock keeps a second process away: before it is held, nothing else in the directory is touched.
     let embedded = open_table(&ctx, env.clone())?;
-    let (ids, keyring) = open_keys(&ctx, embedded.engine().visible() > 0)?;
     let table: Arc<dyn Table> = embedded.clone();
+    let (ids, keyring) = open_keys(&ctx, &*table, embedded.engine().visible() > 0).await?;
     let prices = Arc::new(PriceView::default());
     let told = prices::store::load(&*table, &prices).await?;
 
@@ -136,13 +136,14 @@ async fn first_confirmation(service: &OrdersService, shutdown: &CancellationToke
 }
 
 /// `written`: whether the table has ever held anything; an empty journal depends on no secret.
-fn open_keys(ctx: &RoleContext, written: bool) -> Result<(IdKey, Keyring), RunError> {
+async fn open_keys(ctx: &RoleContext, table: &dyn Table, written: bool) -> Result<(IdKey, Keyring), RunError> {
     let keys = ctx.data_dir.join("keys");
     let own = ctx.data_dir.join(ctx.role.name());
     let (journal, users) = (own.join("journal"), own.join("users.keys"));
     let depends: &[&Path] = if written { &[&journal, &users] } else { &[&users] };
     let ids = secrets::secret(&keys, IDS_KEY, depends)?;
     let personal = secrets::secret(&keys, PERSONAL_KEY, depends)?;
+    secrets::check::confirm(table, &keys, &[(IDS_KEY, &*ids), (PERSONAL_KEY, &*personal)]).await?;
     std::fs::create_dir_all(&own).map_err(|source| RunError::KeyFile { file: users.clone(), source })?;
     Ok((IdKey::new(&ids), Keyring::open(&users, &personal)?))
 }

@@ -3,6 +3,8 @@
 //! They are made once, durable before their first use, and never made again where something depends on them: another
 //! `ids.key` would give every customer's retry a second order, another `personal.key` would lose all personal data.
 
+pub mod check;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -37,6 +39,15 @@ pub fn secret(keys: &Path, name: &str, depends: &[&Path]) -> Result<Zeroizing<[u
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// A value by which a secret is known again and from which it does not follow: 64 bits of a BLAKE3 key derivation.
+pub fn check_value(name: &str, secret: &[u8; 32]) -> [u8; 8] {
+    let mut deriver = blake3::Hasher::new_derive_key("zizon orders 2026 check value of a secret");
+    deriver.update(name.as_bytes()).update(secret);
+    let mut value = [0; 8];
+    deriver.finalize_xof().fill(&mut value);
+    value
 }
 
 /// Whether `path` is a file, or a directory with anything in it.

@@ -120,4 +120,10 @@ fn a_missing_id_key_is_noticed_before_ids_change() {
     let named = said.contains("error: orders does not start") && said.contains("keys/ids.key is missing");
     assert!(named && said.contains("restore the file from a backup"), "{said}");
     assert!(!key.exists(), "no second key is made");
+
+    fs::write(&key, "5a".repeat(32)).expect("the key of another platform");
+    let refused = zizon(&["up", "--demo", "--listen", "127.0.0.1:0", "--data", &data]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("keys/ids.key is not the key this journal was begun with"), "{said}");
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use zizon_tests::{Platform, platform::binary};
+use zizon_tests::{
+    Platform,
+    platform::{binary, zizon},
+};
 
 const PRICE: i64 = 2_690_000;
 
@@ -87,6 +90,28 @@ fn a_role_that_takes_long_is_waited_for_and_what_it_does_is_said() {
     eventually(|| said().contains("ready in").then_some(()));
     kill_process(pid(child.id()), Signal::TERM).expect("the platform is asked to stop");
     assert!(child.wait().expect("the platform is waited for").success());
+}
+
+#[test]
+fn an_issuer_that_cannot_start_ends_the_start_with_its_reason() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let data = home.path().join("data");
+    fs::create_dir_all(data.join("identity")).expect("a directory");
+    fs::write(data.join("identity/ca.json"), "{}").expect("a damaged file");
+    let began = Instant::now();
+    let refused = zizon(&["up", "--demo", "--listen", "127.0.0.1:0", "--data", &data.display().to_string()]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("error: identity does not start") && said.contains("ca.json"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_platform_as_a_signal_does() {
+    let mut platform = Platform::demo();
+    kill_process(pid(platform.pid()), Signal::HUP).expect("the platform is told");
+    let status = platform.wait(Duration::from_secs(15));
+    assert!(status.success(), "{status}");
 }
 
 /// The process that `parent` runs as `role`.

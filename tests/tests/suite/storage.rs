@@ -47,9 +47,7 @@ fn a_full_disk_refuses_orders_serves_reads_and_recovers_by_itself() {
     assert_eq!(order.status, 201);
 
     let filler = data.join("filler");
-    let mut file = fs::File::create(&filler).expect("a file");
-    let block = vec![0u8; 1 << 20];
-    while file.write_all(&block).is_ok() {}
+    fill(&filler);
     let mut refused = None;
     eventually_within(Duration::from_secs(10), "orders are refused", || {
         let answer = client.order("during-1", "PROD001", 1, PRICE);
@@ -71,12 +69,47 @@ fn a_full_disk_refuses_orders_serves_reads_and_recovers_by_itself() {
     let replay = client.order("before-1", "PROD001", 1, PRICE);
     assert_eq!((replay.status, &replay.body), (201, &order.body), "a replay writes nothing");
 
-    drop(file);
     fs::remove_file(&filler).expect("space returns");
     eventually_within(Duration::from_secs(10), "orders are taken again", || {
         client.order("after-1", "PROD001", 1, PRICE).status == 201
     });
     assert_eq!(platform.role("orders")["restarts"], 0, "nothing had to be restarted");
+}
+
+/// Takes all the space there is, to the last byte.
+fn fill(filler: &Path) {
+    let mut file = fs::File::create(filler).expect("a file");
+    for block in [1 << 20, 1] {
+        let block = vec![0u8; block];
+        while file.write_all(&block).is_ok() {}
+    }
+}
+
+#[test]
+fn a_platform_that_stopped_on_a_full_disk_starts_on_it_again() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let data = home.path().join("disk");
+    let Some(_disk) = SmallDisk::mount(&data, 480) else {
+        println!("NOT RUN: a start on a full disk: this user may not mount a tmpfs");
+        return;
+    };
+    let mut platform = Platform::builder().data(&data).start();
+    let order = platform.client().order("before-1", "PROD001", 1, PRICE);
+    assert_eq!(order.status, 201);
+    fill(&data.join("filler"));
+    assert!(platform.stop().0.success());
+
+    let platform = Platform::builder().data(&data).not_ready().start();
+    let client = platform.client();
+    eventually_within(Duration::from_secs(10), "what is there is served", || {
+        let replay = client.order("before-1", "PROD001", 1, PRICE);
+        replay.status == 201 && replay.body == order.body
+    });
+    assert_eq!(client.get("/readyz").status, 503, "nobody can order");
+    assert_eq!(client.order("during-1", "PROD001", 1, PRICE).code(), "storage-full");
+    fs::remove_file(data.join("filler")).expect("space returns");
+    platform.wait_ready();
+    assert_eq!(client.order("after-1", "PROD001", 1, PRICE).status, 201);
 }
 
 /// A stopped platform with one order, and its data directory.

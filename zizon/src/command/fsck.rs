@@ -99,8 +99,8 @@ async fn check_running(operator: &Operator, role: Role) -> Result<StoreFinding> 
 
 fn offline(options: &cli::Fsck) -> Result<Vec<StoreFinding>> {
     let paths = local::paths_of(&options.local.data)?;
-    if let Some(pid) = lock::holder(&paths.lock_file()) {
-        let message = format!("a platform is running on {} as pid {pid}", paths.data().display());
+    if let Some(holder) = lock::holder(&paths.lock_file())? {
+        let message = format!("a platform is running on {} {holder}", paths.data().display());
         return Err(Failure::refused(message, "stop it first, or check a snapshot with --online").into());
     }
     STORES.into_iter().map(|role| check(role, &paths)).collect()
@@ -147,6 +147,7 @@ fn refused(role: Role, dir: &Path, error: &FsckError) -> Failure {
     let remedy = match error {
         FsckError::Locked { .. } => "stop that process first, or check a snapshot with --online",
         FsckError::NoTable(_) => "name the data directory of a platform with --data",
+        FsckError::Scratch(_) => "the check needs room for a second index; free some space",
         _ => "the message names the file; a backup of the journal restores it",
     };
     Failure::unknown(format!("{role} in {}: {error}", dir.display()), remedy)

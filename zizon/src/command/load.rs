@@ -52,8 +52,9 @@ pub fn target(url: Option<String>, ca: Option<PathBuf>, data: &std::path::Path) 
     match (url, ca) {
         (Some(url), Some(ca)) => Ok((url, ca)),
         (url, ca) => {
-            let report = block_on(async { local::report(&local::paths_of(data)?).await })?;
-            Ok((url.unwrap_or(report.local_url), ca.unwrap_or_else(|| PathBuf::from(report.ca_file))))
+            let paths = local::paths_of(data)?;
+            let report = block_on(local::report(&paths))?;
+            Ok((url.unwrap_or(report.local_url), ca.unwrap_or_else(|| paths.ca_file())))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One role's process: started, watched, started again.
 
 use std::{
+    ffi::OsString,
     os::fd::OwnedFd,
     path::PathBuf,
     process::{ExitStatus, Stdio},
@@ -40,7 +41,7 @@ pub struct Recipe {
     /// The sockets it gets.
     pub listeners: Listeners,
     /// Arguments after `zizon run ROLE`.
-    pub arguments: Vec<String>,
+    pub arguments: Vec<OsString>,
     /// Where things are.
     pub paths: Paths,
 }
@@ -64,23 +65,34 @@ impl Backoff {
     }
 }
 
-/// Keeps the role running until `stop`, then asks it to finish and waits up to `grace`.
-pub async fn keep(recipe: Recipe, state: Arc<State>, stop: CancellationToken, grace: Duration) {
+/// When a role ends.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// The platform stops: a role that ends is not started again.
+    pub platform: CancellationToken,
+    /// This role's turn has come: it is asked to finish.
+    pub role: CancellationToken,
+    /// How long it may take to finish.
+    pub grace: Duration,
+}
+
+/// Keeps the role running until it is stopped.
+pub async fn keep(recipe: Recipe, state: Arc<State>, stop: Stop) {
     let role = recipe.listeners.role;
     let mut backoff = Backoff::default();
     let mut notices = Notices::new(role);
-    while !stop.is_cancelled() {
+    while !stop.platform.is_cancelled() {
         let began = Instant::now();
         match start(&recipe) {
             Ok(child) => {
-                let Some(status) = watch(role, child, &recipe, &state, &stop, grace).await else { return };
+                let Some(status) = watch(role, child, &recipe, &state, &stop).await else { return };
                 notices.ended(&state.died(role, &status));
             }
             Err(error) => notices.ended(&state.died(role, &format!("{error:#}"))),
         }
         let pause = backoff.pause_after(began.elapsed());
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = stop.platform.cancelled() => {}
             () = sleep(pause) => {}
         }
     }
@@ -88,14 +100,7 @@ pub async fn keep(recipe: Recipe, state: Arc<State>, stop: CancellationToken, gr
 }
 
 /// Watches one life. Returns how it ended when the role should be started again.
-async fn watch(
-    role: Role,
-    mut child: Child,
-    recipe: &Recipe,
-    state: &State,
-    stop: &CancellationToken,
-    grace: Duration,
-) -> Option<String> {
+async fn watch(role: Role, mut child: Child, recipe: &Recipe, state: &State, stop: &Stop) -> Option<String> {
     let pid = child.id().unwrap_or(0);
     state.started(role, pid);
     let log = recipe.paths.log_file(role.name());
@@ -108,10 +113,10 @@ async fn watch(
     let life = async {
         let ended = tokio::select! {
             ended = child.wait() => ended.map(|status| (status, true)),
-            () = stop.cancelled() => {
+            () = stop.role.cancelled() => {
                 state.draining(role);
                 signal(pid, Signal::TERM);
-                match tokio::time::timeout(grace, child.wait()).await {
+                match tokio::time::timeout(stop.grace, child.wait()).await {
                     Ok(ended) => ended.map(|status| (status, false)),
                     Err(_) => {
                         tracing::warn!(role = role.name(), pid, "killed a role that did not finish in time");
@@ -121,7 +126,7 @@ async fn watch(
             }
         };
         // At once, before the rest of the log is copied: the kernel may give the pid to somebody else from here on.
-        let again = ended.as_ref().is_ok_and(|(_, again)| *again) && !stop.is_cancelled();
+        let again = ended.as_ref().is_ok_and(|(_, again)| *again) && !stop.platform.is_cancelled();
         state.ended(role, if again { RoleState::Restarting } else { RoleState::Stopped });
         (ended, again)
     };

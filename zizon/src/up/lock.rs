@@ -1,6 +1,7 @@
 //! One supervisor per data directory, by an advisory lock that dies with its holder.
 
 use std::{
+    fmt,
     fs::{File, OpenOptions},
     io::{Read, Seek, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::exit::Failure;
@@ -26,14 +27,13 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock of `file` and writes this process's id into it.
     pub fn acquire(file: &Path, data: &Path) -> Result<Self> {
-        let mut held = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(file)
-            .with_context(|| format!("cannot open {}", file.display()))?;
+        let mut held =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(file).map_err(
+                |error| {
+                    let remedy = "run this as the directory's owner, or choose a directory of yours with --data";
+                    Failure::usage(format!("cannot open {}: {error}", file.display()), remedy)
+                },
+            )?;
         // Others who could open it could hold it, and nobody could start.
         held.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         let deadline = Instant::now() + GLANCES;
@@ -45,8 +45,11 @@ impl Lock {
         }
         held.set_len(0)?;
         held.rewind()?;
-        write!(held, "{}", std::process::id())?;
-        Ok(Self { file: held })
+        // The lock is what counts; on a full disk it is held without saying by whom.
+        match write!(held, "{}", std::process::id()) {
+            Err(error) if error.kind() != std::io::ErrorKind::StorageFull => Err(error.into()),
+            _ => Ok(Self { file: held }),
+        }
     }
 }
 
@@ -72,15 +75,41 @@ fn running(held: &mut File, data: &Path) -> Failure {
     )
 }
 
-/// The pid of the supervisor that holds `file`, if one does.
-pub fn holder(file: &Path) -> Option<u32> {
-    let mut opened = File::open(file).ok()?;
+/// Whether a supervisor holds `file`, and its pid where it could write that down.
+///
+/// # Errors
+/// This user may not look.
+pub fn holder(file: &Path) -> Result<Option<Holder>> {
+    let mut opened = match File::open(file) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let message = format!("cannot open {}: {error}", file.display());
+            return Err(Failure::unknown(message, "run the command as the user that started the platform").into());
+        }
+    };
     if flock(&opened, FlockOperation::NonBlockingLockShared).is_ok() {
-        return None;
+        return Ok(None);
     }
     let mut pid = String::new();
-    opened.read_to_string(&mut pid).ok()?;
-    pid.trim().parse().ok()
+    opened.read_to_string(&mut pid)?;
+    Ok(Some(Holder { pid: pid.trim().parse().ok() }))
+}
+
+/// Who runs on a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id, if it is known.
+    pub pid: Option<u32>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "as pid {pid}"),
+            None => f.write_str("(its pid is not known)"),
+        }
+    }
 }
 
 /// The absolute form of a data directory, created when `create` is set.
@@ -112,11 +141,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("up.lock");
         let first = Lock::acquire(&file, dir.path()).unwrap();
-        assert_eq!(holder(&file), Some(std::process::id()));
+        assert_eq!(holder(&file).unwrap(), Some(Holder { pid: Some(std::process::id()) }));
         let refused = Lock::acquire(&file, dir.path()).unwrap_err().to_string();
         assert!(refused.contains(&format!("as pid {}", std::process::id())), "{refused}");
         drop(first);
-        assert_eq!(holder(&file), None);
+        assert_eq!(holder(&file).unwrap(), None);
         assert!(Lock::acquire(&file, dir.path()).is_ok());
     }
 }

@@ -20,6 +20,7 @@ mod words;
 pub use words::FAILED;
 
 use std::{
+    ffi::OsString,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     process::ExitCode,
     sync::Arc,
@@ -40,7 +41,11 @@ use zizon_contracts::{paths::Paths, supervisor::StatusReport};
 use zizon_mtls::{ConnRegistry, RegistryOptions, SourceOptions, SvidSource};
 use zizon_service::{Upstream, UpstreamOptions};
 
-use self::{child::Recipe, listeners::Listeners, state::State};
+use self::{
+    child::{Recipe, Stop},
+    listeners::Listeners,
+    state::State,
+};
 use crate::{cli, command::local as command_local, config::Config, exit::Failure, output};
 
 /// How long the issuer may take to serve.
@@ -82,13 +87,15 @@ fn prepare(paths: &Paths) -> Result<()> {
     // Workloads of other users reach the Workload API through these two; everything else keeps to itself.
     make(paths.data(), 0o755).with_context(|| format!("cannot prepare {}", paths.data().display()))?;
     make(&paths.keys(), 0o700).with_context(|| format!("cannot prepare {}", paths.keys().display()))?;
-    sockets::make_place(paths, |run| make(run, 0o755))
+    sockets::make_place(paths)
 }
 
 async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<ExitCode> {
     let began = Instant::now();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // A terminal that is closed ends the platform as Ctrl-C does.
+    let mut hangup = signal(SignalKind::hangup())?;
     let stop = CancellationToken::new();
     // Ends before roles do: a role that has been stopped is not one that fails to answer.
     let watching = stop.child_token();
@@ -105,12 +112,13 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
     tasks.spawn(control::serve(control, Arc::clone(&state), stop.clone()));
     let addresses: Vec<(Role, String)> =
         bound.iter().map(|role| Ok((role.role, role.internal_address()?.to_string()))).collect::<Result<_>>()?;
-    let mut children = start_children(bound, &addresses, &options, &paths, &state);
+    let mut children = start_children(bound, &addresses, &options, &paths, &state, &watching);
 
     let started = tokio::select! {
         started = start(&addresses, &paths, &state, &watching, &mut tasks, began) => Some(started),
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
+        _ = hangup.recv() => None,
     };
     if let Some(started) = started {
         match started {
@@ -124,6 +132,7 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
     }
     // Nothing can be done when nobody listens at the other end.
@@ -134,6 +143,7 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
     drain(&mut children).await;
     stop.cancel();
     tasks.shutdown().await;
+    sockets::remove_place(&paths);
     output::line(&format!("stopped in {:.1} s", draining.elapsed().as_secs_f64()));
     Ok(ExitCode::SUCCESS)
 }
@@ -156,6 +166,7 @@ fn start_children(
     options: &cli::Up,
     paths: &Paths,
     state: &Arc<State>,
+    stopping: &CancellationToken,
 ) -> Children {
     let mut by_role: Vec<(Role, CancellationToken, tokio::task::JoinHandle<()>)> = Vec::new();
     for listeners in bound {
@@ -164,13 +175,17 @@ fn start_children(
         let recipe = Recipe { listeners, arguments, paths: paths.clone() };
         let stop = CancellationToken::new();
         let grace = GRACE.iter().find(|(named, _)| *named == role).map_or(Duration::from_secs(1), |(_, grace)| *grace);
-        let (state, keeper_stop, socket) = (Arc::clone(state), stop.clone(), paths.workload_socket());
+        let (state, socket) = (Arc::clone(state), paths.workload_socket());
+        let keeper_stop = Stop { platform: stopping.clone(), role: stop.clone(), grace };
         let task = tokio::spawn(async move {
             if role != Role::Identity {
                 // Others would only start in order to wait for their identity.
-                let _ = timeout(ISSUER_PATIENCE, wait_for_socket(&socket)).await;
+                tokio::select! {
+                    () = keeper_stop.platform.cancelled() => {}
+                    _ = timeout(ISSUER_PATIENCE, wait_for_socket(&socket)) => {}
+                }
             }
-            child::keep(recipe, state, keeper_stop, grace).await;
+            child::keep(recipe, state, keeper_stop).await;
         });
         by_role.push((role, stop, task));
     }
@@ -184,23 +199,23 @@ async fn wait_for_socket(socket: &std::path::Path) {
     }
 }
 
-fn arguments(role: Role, addresses: &[(Role, String)], options: &cli::Up, paths: &Paths) -> Vec<String> {
-    let mut arguments = vec!["--data".to_owned(), paths.data().display().to_string()];
+fn arguments(role: Role, addresses: &[(Role, String)], options: &cli::Up, paths: &Paths) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["--data".into(), paths.data().into()];
     if let Some(config) = &options.config {
         let absolute = std::fs::canonicalize(config).unwrap_or_else(|_| config.clone());
-        arguments.extend(["--config".to_owned(), absolute.display().to_string()]);
+        arguments.extend(["--config".into(), absolute.into_os_string()]);
     }
     if options.demo {
-        arguments.push("--demo".to_owned());
+        arguments.push("--demo".into());
     }
     for (peer, address) in addresses.iter().filter(|(peer, _)| *peer != role) {
-        arguments.extend(["--peer".to_owned(), format!("{peer}={address}")]);
+        arguments.extend(["--peer".into(), format!("{peer}={address}").into()]);
     }
     if role == Role::Edge {
         // Programs of this machine use the address itself.
         let address = Some(options.listen.ip()).filter(|address| !address.is_unspecified()).map(|ip| ip.to_string());
         for host in options.host.iter().chain(&address) {
-            arguments.extend(["--host".to_owned(), host.clone()]);
+            arguments.extend(["--host".into(), host.into()]);
         }
     }
     arguments
@@ -220,6 +235,7 @@ async fn start(
         () = wait_for_socket(&socket) => Ok(()),
         () = state.wait_until(|state| state.hopeless().is_some()) => Err(()),
         () = sleep(ISSUER_PATIENCE) => Err(()),
+        never = begin::say_what_goes_on(state, began) => match never {},
     };
     if issuer.is_err() {
         let silent = || Failure::unknown("the identity role does not serve", log_of(Role::Identity, paths));

@@ -120,8 +120,11 @@ impl Fs for RealFs {
             Err(error) => return Err(LockError::Io(error.into())),
         }
         file.set_len(0)?;
-        file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-        Ok(Arc::new(RealLock(file)))
+        // The lock is what counts; on a full disk it is held without saying by whom.
+        match file.write_all(format!("{}\n", std::process::id()).as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(error.into()),
+            _ => Ok(Arc::new(RealLock(file))),
+        }
     }
 }
 

@@ -126,7 +126,8 @@ impl Engine {
             visible: AtomicU64::new(durable),
             floor: AtomicU64::new(0),
             stalled: AtomicBool::new(false),
-            journal_full: AtomicBool::new(false),
+            // Not known until somebody looks, which the first question does.
+            journal_full: AtomicBool::new(true),
             index_full: AtomicBool::new(false),
             status: AtomicU8::new(0),
             counters,
