@@ -49,6 +49,7 @@ pub struct Builder {
     /// A shell command before it.
     before: String,
     arguments: Vec<String>,
+    program: Option<PathBuf>,
 }
 
 impl Builder {
@@ -77,6 +78,13 @@ impl Builder {
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// By this copy of the binary.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
         self
     }
 
@@ -120,11 +128,12 @@ impl Builder {
             arguments.extend(["--config".to_owned(), file.display().to_string()]);
         }
         arguments.extend(self.arguments);
+        let program = self.program.unwrap_or_else(binary);
         let command = if self.before.is_empty() {
-            Command::new(binary())
+            Command::new(program)
         } else {
             let mut shell = Command::new("sh");
-            shell.args(["-c", &format!("{} && exec \"$0\" \"$@\"", self.before)]).arg(binary());
+            shell.args(["-c", &format!("{} && exec \"$0\" \"$@\"", self.before)]).arg(program);
             shell
         };
         let mut platform = Platform::spawn(command, home, data, &arguments);
@@ -160,6 +169,7 @@ impl Platform {
             expect_ready: true,
             before: String::new(),
             arguments: Vec::new(),
+            program: None,
         }
     }
 

@@ -75,12 +75,17 @@ impl LogLevel {
 impl Config {
     /// Reads `file`, or the defaults without one.
     pub fn load(file: Option<&Path>) -> Result<Self> {
-        let Some(file) = file else { return Ok(Self::default()) };
+        Ok(Self::load_text(file)?.0)
+    }
+
+    /// Reads `file`, or the defaults without one; also returns what stands in it.
+    pub fn load_text(file: Option<&Path>) -> Result<(Self, Option<String>)> {
+        let Some(file) = file else { return Ok((Self::default(), None)) };
         let text = std::fs::read_to_string(file).map_err(|error| {
             let remedy = "name a readable TOML file with --config, or leave --config out for the defaults";
             Failure::usage(format!("cannot read the configuration {}: {error}", file.display()), remedy)
         })?;
-        Self::parse(&text, &file.display().to_string())
+        Ok((Self::parse(&text, &file.display().to_string())?, Some(text)))
     }
 
     fn parse(text: &str, name: &str) -> Result<Self> {

@@ -134,6 +134,16 @@ impl Table {
     }
 }
 
+/// What a customer wrote, on one line and without anything a terminal would act on: control characters and those that turn the direction of
+/// writing (UAX #9) become a middle dot.
+pub fn plain(text: &str) -> String {
+    let acts = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|character| if acts(character) { '\u{b7}' } else { character }).collect()
+}
+
 /// `text` with the digits of its first number in groups of three: `KRW 2,690,000`, `1,204.50`.
 pub fn grouped(text: &str) -> String {
     let start = text.find(|character: char| character.is_ascii_digit()).unwrap_or(text.len());
@@ -175,6 +185,11 @@ mod tests {
         ] {
             assert_eq!(grouped(plain), shown);
         }
+    }
+
+    #[test]
+    fn what_customers_write_cannot_act_on_the_terminal() {
+        assert_eq!(plain("두 줄\n\u{1b}[31m\u{202e}fdp.exe"), "두 줄\u{b7}\u{b7}[31m\u{b7}fdp.exe");
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Paths {
     #[must_use]
     pub fn new(data: &Path, short_base: &Path) -> Self {
         let near = Self::near(data);
-        let run = if takes_sockets(&near) { near } else { short_base.join(format!("zizon-{:016x}", digest(data))) };
+        let run = if takes_sockets(&near) { near } else { short_run(short_base, digest(data)) };
         Self { data: data.to_owned(), run }
     }
 
@@ -93,6 +93,16 @@ impl Paths {
     pub fn log_file(&self, name: &str) -> PathBuf {
         self.data.join("log").join(format!("{name}.log"))
     }
+}
+
+fn short_run(base: &Path, digest: u64) -> PathBuf {
+    base.join(format!("zizon-{digest:016x}"))
+}
+
+/// Whether `base` can be given to [`Paths::new`] for data directories that are not fit for sockets themselves.
+#[must_use]
+pub fn is_fit_base(base: &Path) -> bool {
+    base.is_absolute() && takes_sockets(&short_run(base, 0))
 }
 
 /// Whether sockets in `run` have addresses that every client takes: short enough for the kernel, and the same as text, as bytes and in

@@ -44,7 +44,7 @@ pub struct StatusReport {
     pub url: String,
     /// Base URL of the public listener for programs on this machine, whatever DNS knows.
     pub local_url: String,
-    /// File of the authority to trust for it.
+    /// File of the authority to trust for it; empty when the certificate is the operator's own.
     pub ca_file: String,
     /// Why it is not ready, for people; empty when it is.
     #[serde(default)]

@@ -83,6 +83,11 @@ impl<B: Backend> Handler for Edge<B> {
         let answer = match self.guards.inspect_body(request, &body, &mut ticket.held) {
             Err(refusal) => self.refusal(&refusal, request, ticket.request_id),
             Ok(()) => match ticket.role {
+                Some(_) if is_coded(request) && !body.is_empty() => {
+                    let problem = Problem::new(Code::UnsupportedMediaType)
+                        .detail("send the body as it is: content codings such as gzip are not taken");
+                    Answer::problem(&problem, request, ticket.request_id)
+                }
                 Some(role) => self.forward(role, request, body, ticket.request_id).await,
                 None => self.local(place, request, ticket.request_id),
             },
@@ -180,6 +185,11 @@ impl<B: Backend> Edge<B> {
         );
         answer
     }
+}
+
+/// Whether the body is in a content coding. Roles never see the field, and would take the coded bytes for the body.
+fn is_coded(request: &RequestView<'_>) -> bool {
+    request.field("content-encoding").is_some_and(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
 fn options(place: Place<'_>, id: RequestId) -> Answer {

@@ -183,3 +183,20 @@ fn a_terminated_role_is_started_again() {
     });
     assert_eq!(platform.client().get("/api/v1/products/PROD001").status, 200);
 }
+
+#[test]
+fn a_role_is_started_again_as_it_was_whatever_has_become_of_the_program_and_the_configuration() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (program, config) = (home.path().join("zizon"), home.path().join("zizon.toml"));
+    std::fs::copy(zizon_tests::platform::binary(), &program).expect("a copy of the binary");
+    std::fs::write(&config, "[orders]\nguest_checkout = true\n").expect("a configuration");
+    let config_text = config.display().to_string();
+    let mut platform =
+        Platform::builder().without_demo().program(&program).argument("--config").argument(&config_text).start();
+    std::fs::remove_file(&program).expect("the program is replaced");
+    std::fs::write(&config, "[orders]\nguest_chekout = true\n").expect("a configuration");
+    for role in ["orders", "edge"] {
+        platform.kill_role(role);
+    }
+    assert!(!platform.output().contains("guest_chekout"));
+}

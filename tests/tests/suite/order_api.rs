@@ -425,3 +425,15 @@ fn people_are_told_what_is_wrong_in_their_language() {
     }
     assert_eq!(titles[..2], ["가격이 변경되었습니다", "価格が変わりました"]);
 }
+
+#[test]
+fn a_body_in_a_content_coding_is_refused_and_not_taken_for_what_it_decodes_to() {
+    let platform = Platform::demo();
+    let client = platform.client();
+    let body = zizon_tests::client::order_body("coded-1", "PROD001", 1, 2_690_000);
+    for (coding, status) in [("gzip", 415), ("br, gzip", 415), ("identity", 201)] {
+        let headers = [("Content-Type", "application/json"), ("Content-Encoding", coding)];
+        let answer = client.try_send("POST", "/api/v1/orders", &headers, body.as_bytes()).expect("an answer");
+        assert_eq!(answer.status, status, "{coding}");
+    }
+}

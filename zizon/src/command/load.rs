@@ -54,6 +54,11 @@ pub fn target(url: Option<String>, ca: Option<PathBuf>, data: &std::path::Path) 
         (url, ca) => {
             let paths = local::paths_of(data)?;
             let report = block_on(local::report(&paths))?;
+            if report.ca_file.is_empty() {
+                let message =
+                    format!("{} has a certificate of your own, which no authority here has signed", report.url);
+                return Err(Failure::usage(message, "name its address with --url and its authority with --ca").into());
+            }
             Ok((url.unwrap_or(report.local_url), ca.unwrap_or_else(|| paths.ca_file())))
         }
     }

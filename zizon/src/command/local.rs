@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 use zizon_contracts::{
-    paths::Paths,
+    paths::{Paths, is_fit_base},
     supervisor::{MAX_LINE_BYTES, Request, StatusReport},
 };
 
@@ -22,9 +22,11 @@ use crate::{exit::Failure, up::lock};
 /// How long the supervisor may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where sockets go when the data directory's own path is not fit for them.
+/// Where sockets go when the data directory's own path is not fit for them: this user's runtime directory, or the system's temporary one.
 pub fn short_base() -> PathBuf {
-    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let fit = |base: &PathBuf| is_fit_base(base) && base.is_dir();
+    runtime.into_iter().chain([std::env::temp_dir()]).find(fit).unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
 /// The places of an existing data directory. Where its sockets are elsewhere, its platform left a link to them.

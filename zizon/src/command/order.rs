@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cli::{Local, Order},
-    output::{self, Style, Table, grouped},
+    output::{self, Style, Table, grouped, plain},
 };
 
 /// Shows or cancels orders.
@@ -157,12 +157,15 @@ fn show(view: &OperatorOrder, local: &Local) -> Result<()> {
         output::line(&output::paint("  personal data erased", Style::Dim));
     }
     if let Some(note) = &view.note {
-        output::line(&format!("  note: {note}"));
+        output::line(&format!("  note: {}", plain(note)));
     }
     if let Some(address) = &view.shipping_address {
         output::line(&format!(
             "  to: {}, {} {}, {}",
-            address.recipient, address.postal_code, address.city, address.country
+            plain(&address.recipient),
+            plain(&address.postal_code),
+            plain(&address.city),
+            plain(&address.country)
         ));
     }
     Ok(())

@@ -29,7 +29,7 @@ pub fn print_roles(report: &StatusReport, paths: &Paths) {
     row("shop", &report.url);
     row("orders", &format!("{}/api/v1/orders", report.url));
     row("openapi", &format!("{}/openapi.json", report.url));
-    row("authority", &report.ca_file);
+    row("authority", if report.ca_file.is_empty() { "your own certificate's" } else { &report.ca_file });
     row("metrics", &format!("unix:{}", paths.metrics_socket().display()));
     row("logs", &paths.data().join("log").display().to_string());
     output::line("");

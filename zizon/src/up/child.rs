@@ -35,6 +35,11 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The longest log line that is kept whole.
 const MAX_LOG_LINE: u64 = 64 * 1024;
 
+/// Descriptor under which a role finds the configuration; behind those of the listeners.
+const CONFIG_FD: i32 = 9;
+/// Name of the file at that descriptor.
+pub const CONFIG_FILE: &str = "/proc/self/fd/9";
+
 /// What it takes to start one role.
 #[derive(Debug)]
 pub struct Recipe {
@@ -42,6 +47,8 @@ pub struct Recipe {
     pub listeners: Listeners,
     /// Arguments after `zizon run ROLE`.
     pub arguments: Vec<OsString>,
+    /// The configuration as it was read and checked at the start, found by the role as [`CONFIG_FILE`].
+    pub config: Option<Arc<OwnedFd>>,
     /// Where things are.
     pub paths: Paths,
 }
@@ -166,10 +173,15 @@ fn start(recipe: &Recipe) -> Result<Child> {
         handed.push(public.try_clone()?.into());
     }
     let count = handed.len();
-    let mappings = (3..).zip(handed).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
+    let mut mappings: Vec<FdMapping> =
+        (3..).zip(handed).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
+    if let Some(config) = &recipe.config {
+        mappings.push(FdMapping { parent_fd: config.try_clone()?, child_fd: CONFIG_FD });
+    }
 
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut command = std::process::Command::new(program);
+    // The program that runs, not the file of its name: that one may have been replaced or removed since.
+    let mut command = std::process::Command::new("/proc/self/exe");
+    std::os::unix::process::CommandExt::arg0(&mut command, "zizon");
     command
         .arg("run")
         .arg(listeners.role.name())

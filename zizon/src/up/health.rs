@@ -9,7 +9,7 @@ use zizon_base::role::Role;
 use zizon_contracts::supervisor::Readiness;
 use zizon_service::{Upstream, UpstreamRequest, UpstreamResponse};
 
-use super::state::State;
+use super::{notice, state::State};
 
 /// Between questions while a role is coming up.
 const EAGER: Duration = Duration::from_millis(50);
@@ -23,7 +23,9 @@ pub async fn poll(role: Role, upstream: Arc<Upstream>, state: Arc<State>, stop: 
     loop {
         let readiness = ask(&upstream).await;
         let pause = if readiness.as_ref().is_some_and(|said| said.ready) { CALM } else { EAGER };
-        state.heard(role, readiness);
+        if state.heard(role, readiness) {
+            notice::back(role);
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(pause) => {}

@@ -47,7 +47,11 @@ impl Lock {
         held.rewind()?;
         // The lock is what counts; on a full disk it is held without saying by whom.
         match write!(held, "{}", std::process::id()) {
-            Err(error) if error.kind() != std::io::ErrorKind::StorageFull => Err(error.into()),
+            Err(error)
+                if !matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) =>
+            {
+                Err(error.into())
+            }
             _ => Ok(Self { file: held }),
         }
     }

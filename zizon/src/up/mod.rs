@@ -21,6 +21,8 @@ pub use words::FAILED;
 
 use std::{
     ffi::OsString,
+    io::Write,
+    os::fd::OwnedFd,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     process::ExitCode,
     sync::Arc,
@@ -28,10 +30,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rustix::{fs::Mode, process::umask};
+use rustix::{
+    fs::{MemfdFlags, Mode, SealFlags, fcntl_add_seals, memfd_create},
+    process::umask,
+};
 use tokio::{
     net::UnixStream,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -62,7 +67,7 @@ const GRACE: [(Role, Duration); 4] = [
 pub fn run(options: cli::Up) -> Result<ExitCode> {
     // Whatever else the caller left open is not for roles: they would hold it as long as they live.
     close_fds::set_fds_cloexec(3, &[]);
-    let config = Config::load(options.config.as_deref())?;
+    let (config, text) = Config::load_text(options.config.as_deref())?;
     crate::roles::policy(&config)?;
     // Whatever is made without a mode of its own is for this user alone.
     umask(Mode::RWXG | Mode::RWXO);
@@ -74,7 +79,18 @@ pub fn run(options: cli::Up) -> Result<ExitCode> {
     // That a role cannot be reached is known here, and said in words of its own.
     logs.level.push_str(",zizon_service::upstream=error");
     zizon_telemetry::init_logging(&logs)?;
-    command_local::block_on(supervise(options, config, paths))
+    let text = text.map(|text| kept(&text)).transpose()?;
+    command_local::block_on(supervise(options, config, text, paths))
+}
+
+/// The configuration as it was read, in memory: a role that is started again is configured as it was, whatever has become of the file.
+fn kept(text: &str) -> Result<Arc<OwnedFd>> {
+    let memory = memfd_create("zizon.toml", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut file = std::fs::File::from(memory);
+    file.write_all(text.as_bytes())?;
+    let memory = OwnedFd::from(file);
+    fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(Arc::new(memory))
 }
 
 /// Makes the directories with their modes.
@@ -90,19 +106,21 @@ fn prepare(paths: &Paths) -> Result<()> {
     sockets::make_place(paths)
 }
 
-async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<ExitCode> {
+async fn supervise(options: cli::Up, config: Config, text: Option<Arc<OwnedFd>>, paths: Paths) -> Result<ExitCode> {
     let began = Instant::now();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // A terminal that is closed ends the platform as Ctrl-C does.
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut hangup = Hangup::new()?;
     let stop = CancellationToken::new();
     // Ends before roles do: a role that has been stopped is not one that fails to answer.
     let watching = stop.child_token();
     let bound = listeners::bind_all(options.listen)?;
     let public = bound.iter().find(|role| role.public.is_some()).context("no public listener")?.address()?;
     let urls = banner::urls(public, &options.host);
-    let state = State::new(config.trust_domain()?, urls, paths.ca_file().display().to_string());
+    // Whoever signed the operator's own certificate is not known here.
+    let own = config.edge.tls.certificate_file.is_some();
+    let authority = if own { String::new() } else { paths.ca_file().display().to_string() };
+    let state = State::new(config.trust_domain()?, urls, authority);
     for role in &bound {
         state.add(role.role, role.address()?.to_string(), role.internal_address()?.to_string());
     }
@@ -112,7 +130,7 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
     tasks.spawn(control::serve(control, Arc::clone(&state), stop.clone()));
     let addresses: Vec<(Role, String)> =
         bound.iter().map(|role| Ok((role.role, role.internal_address()?.to_string()))).collect::<Result<_>>()?;
-    let mut children = start_children(bound, &addresses, &options, &paths, &state, &watching);
+    let mut children = start_children(bound, &addresses, &options, text.as_ref(), &paths, &state, &watching);
 
     let started = tokio::select! {
         started = start(&addresses, &paths, &state, &watching, &mut tasks, began) => Some(started),
@@ -126,6 +144,7 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
             Err(error) => {
                 watching.cancel();
                 drain(&mut children).await;
+                sockets::remove_place(&paths);
                 return Err(error);
             }
         }
@@ -149,8 +168,10 @@ async fn supervise(options: cli::Up, config: Config, paths: Paths) -> Result<Exi
 }
 
 fn announce(report: &StatusReport, began: Instant) {
-    // Everybody may know whom to trust.
-    let _ = std::fs::set_permissions(&report.ca_file, std::fs::Permissions::from_mode(0o644));
+    if !report.ca_file.is_empty() {
+        // Everybody may know whom to trust.
+        let _ = std::fs::set_permissions(&report.ca_file, std::fs::Permissions::from_mode(0o644));
+    }
     banner::print_ready(report, began.elapsed());
     let status = if report.ready { "ready".to_owned() } else { report.detail.join("; ") };
     // Only a service manager listens, and only sometimes.
@@ -164,6 +185,7 @@ fn start_children(
     bound: Vec<Listeners>,
     addresses: &[(Role, String)],
     options: &cli::Up,
+    text: Option<&Arc<OwnedFd>>,
     paths: &Paths,
     state: &Arc<State>,
     stopping: &CancellationToken,
@@ -172,7 +194,7 @@ fn start_children(
     for listeners in bound {
         let role = listeners.role;
         let arguments = arguments(role, addresses, options, paths);
-        let recipe = Recipe { listeners, arguments, paths: paths.clone() };
+        let recipe = Recipe { listeners, arguments, config: text.cloned(), paths: paths.clone() };
         let stop = CancellationToken::new();
         let grace = GRACE.iter().find(|(named, _)| *named == role).map_or(Duration::from_secs(1), |(_, grace)| *grace);
         let (state, socket) = (Arc::clone(state), paths.workload_socket());
@@ -193,6 +215,29 @@ fn start_children(
     by_role.into_iter().map(|(_, stop, task)| (stop, task)).collect()
 }
 
+/// A terminal that is closed ends the platform as Ctrl-C does, unless the caller has asked for the opposite (`nohup`).
+struct Hangup(Option<Signal>);
+
+impl Hangup {
+    fn new() -> Result<Self> {
+        Ok(Self(if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) }))
+    }
+
+    async fn recv(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Bit 0 of the ignored signals is SIGHUP (proc(5)).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
+}
+
 async fn wait_for_socket(socket: &std::path::Path) {
     while UnixStream::connect(socket).await.is_err() {
         sleep(Duration::from_millis(5)).await;
@@ -201,9 +246,8 @@ async fn wait_for_socket(socket: &std::path::Path) {
 
 fn arguments(role: Role, addresses: &[(Role, String)], options: &cli::Up, paths: &Paths) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["--data".into(), paths.data().into()];
-    if let Some(config) = &options.config {
-        let absolute = std::fs::canonicalize(config).unwrap_or_else(|_| config.clone());
-        arguments.extend(["--config".into(), absolute.into_os_string()]);
+    if options.config.is_some() {
+        arguments.extend(["--config".into(), child::CONFIG_FILE.into()]);
     }
     if options.demo {
         arguments.push("--demo".into());

@@ -56,6 +56,15 @@ fn say(role: Role, why: &str, times: u32) {
     output::error_line(&output::paint_error(&text, Style::Yellow));
 }
 
+/// The role answers again.
+pub fn back(role: Role) {
+    if std::io::stderr().is_terminal() {
+        output::error_line(&output::paint_error(&format!("{role} runs again"), Style::Green));
+    } else {
+        tracing::info!(role = role.name(), "a role runs again");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,8 @@ struct Entry {
     readiness: Option<Readiness>,
     /// What its start is doing.
     doing: Option<String>,
+    /// Its last words in this life.
+    words: Option<String>,
     /// Why it ended last, until it answers again.
     failure: Option<String>,
     /// Lives that ended before the role answered, in a row.
@@ -86,6 +88,7 @@ impl State {
             starts: 0,
             readiness: None,
             doing: None,
+            words: None,
             failure: None,
             failed_starts: 0,
         });
@@ -108,6 +111,7 @@ impl State {
             entry.starts += 1;
             entry.readiness = None;
             entry.doing = None;
+            entry.words = None;
         });
     }
 
@@ -124,7 +128,7 @@ impl State {
     pub fn said(&self, role: Role, word: Word) {
         self.update(role, |entry| match word {
             Word::Starting(doing) => entry.doing = Some(doing),
-            Word::Failed(reason) => entry.failure = Some(reason),
+            Word::Failed(reason) => entry.words = Some(reason),
         });
     }
 
@@ -133,7 +137,10 @@ impl State {
         let mut why = status.to_owned();
         self.update(role, |entry| {
             entry.failed_starts = entry.failed_starts.saturating_add(1);
-            why.clone_from(entry.failure.get_or_insert_with(|| status.to_owned()));
+            if let Some(words) = entry.words.take() {
+                why = words;
+            }
+            entry.failure = Some(why.clone());
         });
         why
     }
@@ -143,8 +150,9 @@ impl State {
         self.update(role, |entry| entry.state = RoleState::Draining);
     }
 
-    /// What the role said of itself; `None` when it did not answer.
-    pub fn heard(&self, role: Role, readiness: Option<Readiness>) {
+    /// What the role said of itself; `None` when it did not answer. True when this is its first word since it ended.
+    pub fn heard(&self, role: Role, readiness: Option<Readiness>) -> bool {
+        let mut back = false;
         self.update(role, |entry| {
             if !entry.running || entry.state == RoleState::Draining {
                 return;
@@ -156,10 +164,12 @@ impl State {
                 None => RoleState::NotReady,
             };
             if readiness.is_some() {
+                back = entry.failure.is_some();
                 (entry.failure, entry.doing, entry.failed_starts) = (None, None, 0);
             }
             entry.readiness = readiness;
         });
+        back
     }
 
     /// A role that keeps ending before it answers, and why.
@@ -334,6 +344,10 @@ mod tests {
         assert!(state.report().detail[0].contains("ids.key is missing"));
         state.heard(Role::Orders, answer(false, "prices"));
         assert!(!state.report().detail[0].contains("ids.key is missing"));
+        state.ended(Role::Orders, RoleState::Restarting);
+        assert_eq!(state.died(Role::Orders, "signal: 9"), "signal: 9", "words are those of one life");
+        state.started(Role::Orders, 9);
+        assert_eq!(state.died(Role::Orders, "exit status: 2"), "exit status: 2");
     }
 
     #[test]

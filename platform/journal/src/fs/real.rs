@@ -122,7 +122,9 @@ impl Fs for RealFs {
         file.set_len(0)?;
         // The lock is what counts; on a full disk it is held without saying by whom.
         match file.write_all(format!("{}\n", std::process::id()).as_bytes()) {
-            Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(error.into()),
+            Err(error) if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                Err(error.into())
+            }
             _ => Ok(Arc::new(RealLock(file))),
         }
     }

@@ -23,6 +23,8 @@ use crate::order::state::Event;
 /// The one class of reservations there is; flash sales and virtual accounts get cursors of their own.
 const CLASS: &str = "expiry#standard";
 const NEXT: &str = "seq";
+/// Attribute of the cursor: the longest reservation there has been, milliseconds.
+const LONGEST: &str = "ttl";
 const BATCH: u32 = 512;
 /// Longest wait before the feed is looked at again.
 const IDLE_MS: u64 = 1_000;
@@ -53,10 +55,11 @@ pub enum Progress {
 pub struct Expiry {
     executor: Arc<Executor>,
     concurrency: usize,
-    /// No order of this clock is due later than this from any moment after it was made.
-    longest_ms: u64,
+    /// The longest reservation there has been.
+    reservation_ms: u64,
     next: u64,
-    saved: u64,
+    /// Position and longest reservation as they are stored.
+    saved: (u64, Option<u64>),
     parked: Parked,
     figures: Arc<ExpiryFigures>,
 }
@@ -83,9 +86,12 @@ impl Expiry {
     ) -> Result<Self, ExecuteError> {
         let item = executor.table.get(&keys::cursor(CLASS)).await?;
         let next = item.as_ref().and_then(|item| item.int(NEXT)).and_then(|n| u64::try_from(n).ok()).unwrap_or(1);
-        let longest_ms = u64::try_from(reservation.as_millis()).unwrap_or(u64::MAX).saturating_add(SLACK_MS);
+        let stored = item.as_ref().and_then(|item| item.int(LONGEST)).and_then(|n| u64::try_from(n).ok());
+        // Orders from before the reservation was made shorter are due when they were promised to be.
+        let reservation_ms = u64::try_from(reservation.as_millis()).unwrap_or(u64::MAX).max(stored.unwrap_or(0));
         let (concurrency, parked) = (concurrency.max(1), Parked::new(room));
-        Ok(Self { executor, concurrency, longest_ms, next, saved: next, parked, figures: Arc::default() })
+        let saved = (next, stored);
+        Ok(Self { executor, concurrency, reservation_ms, next, saved, parked, figures: Arc::default() })
     }
 
     /// The figures, kept current.
@@ -140,7 +146,8 @@ impl Expiry {
                 if self.parked.holds(change.seq.0, id) {
                     continue;
                 }
-                if expires - now > self.longest_ms {
+                // No order of this clock is due later than this from any moment after it was made.
+                if expires - now > self.reservation_ms.saturating_add(SLACK_MS) {
                     self.park(change.seq.0, id, expires);
                     continue;
                 }
@@ -208,12 +215,14 @@ impl Expiry {
     /// The table failed.
     pub async fn save(&mut self) -> Result<(), ExecuteError> {
         let position = self.parked.first().map_or(self.next, |first| first.min(self.next));
-        if self.saved != position {
-            let next = i64::try_from(position).unwrap_or(i64::MAX);
-            let item = Item::new(keys::cursor(CLASS)).with(NEXT, next);
+        let wanted = (position, Some(self.reservation_ms));
+        if self.saved != wanted {
+            let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+            let item = Item::new(keys::cursor(CLASS)).with(NEXT, number(position));
+            let item = item.with(LONGEST, number(self.reservation_ms));
             let put = Op::Put { item, cond: Cond::Always };
             self.executor.saw(self.executor.table.write(put, Durability::Ordered).await?);
-            self.saved = position;
+            self.saved = wanted;
         }
         Ok(())
     }

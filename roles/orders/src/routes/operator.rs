@@ -15,6 +15,7 @@ use crate::order::fact::Actor;
 use crate::order::render::render;
 use crate::order::state::Event;
 use crate::service::OrdersService;
+use crate::stock::operator::MAX_UNITS;
 use crate::stock::operator::StockError;
 use crate::stock::shard;
 
@@ -143,7 +144,8 @@ fn stock_problem(service: &OrdersService, error: StockError) -> Box<Problem> {
         ),
         StockError::OutOfRange => {
             let place = FieldError::new("#/available", "out-of-range").detail(error.to_string());
-            Box::new(Problem::new(Code::InvalidQuantity).field(place))
+            let said = format!("stock is a whole number from 0 to {MAX_UNITS}");
+            Box::new(Problem::new(Code::InvalidParameter).detail(said).field(place))
         }
         StockError::Contended => Box::new(Problem::new(Code::Overloaded).detail(error.to_string())),
         StockError::Write(error) => service.problem(&error.into()),

@@ -77,3 +77,25 @@ async fn more_orders_from_a_clock_that_was_ahead_than_there_is_room_for_are_read
     restarted.test.clock.set_wall_ms(START_MS + 2 * DAY_MS + TTL_MS);
     assert_eq!(run(&restarted, &mut restarted.test.expiry_with_room(2).await).await, 0);
 }
+
+#[tokio::test]
+async fn a_reservation_that_is_made_shorter_keeps_what_earlier_orders_were_promised() {
+    let table: Arc<dyn Table> = Arc::new(MemTable::new());
+    let shop = Shop::on(Arc::clone(&table), ShopRules::default()).await;
+    buy_at(&shop, START_MS, 1..4).await;
+    assert_eq!(run(&shop, &mut shop.test.expiry().await).await, 3);
+
+    let shorter = ShopRules { reservation: std::time::Duration::from_secs(3), ..ShopRules::default() };
+    let restarted = Shop::on(table, shorter).await;
+    restarted.test.clock.set_wall_ms(START_MS + TTL_MS - 1);
+    let mut expiry = restarted.test.expiry().await;
+    let figures = expiry.figures();
+    assert_eq!(run(&restarted, &mut expiry).await, 3);
+    assert_eq!(
+        figures.parked.load(std::sync::atomic::Ordering::Relaxed),
+        0,
+        "they are not from a clock that was ahead"
+    );
+    restarted.test.clock.set_wall_ms(START_MS + TTL_MS);
+    assert_eq!(run(&restarted, &mut expiry).await, 0);
+}
