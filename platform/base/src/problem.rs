@@ -2,7 +2,8 @@
 
 mod titles;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value;
 
 use crate::language::Language;
 
@@ -146,24 +147,23 @@ impl FieldError {
         self.extensions.push((name, value.into()));
         self
     }
+}
 
-    fn to_json(&self) -> Value {
-        let mut out = Map::new();
-        out.insert("pointer".into(), json!(self.pointer));
-        out.insert("code".into(), json!(self.code));
+impl Serialize for FieldError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_map(None)?;
+        out.serialize_entry("pointer", &self.pointer)?;
+        out.serialize_entry("code", self.code)?;
         if let Some(detail) = &self.detail {
-            out.insert("detail".into(), json!(detail));
+            out.serialize_entry("detail", detail)?;
         }
-        if let Some(expected) = &self.expected {
-            out.insert("expected".into(), expected.clone());
+        for (name, value) in [("expected", &self.expected), ("actual", &self.actual)] {
+            if let Some(value) = value {
+                out.serialize_entry(name, value)?;
+            }
         }
-        if let Some(actual) = &self.actual {
-            out.insert("actual".into(), actual.clone());
-        }
-        for (name, value) in &self.extensions {
-            out.insert((*name).into(), value.clone());
-        }
-        Value::Object(out)
+        self.extensions.iter().try_for_each(|(name, value)| out.serialize_entry(name, value))?;
+        out.end()
     }
 }
 
@@ -232,23 +232,37 @@ impl Problem {
     /// The document, its title in `language`. `instance` is the request's path, `trace_id` its trace.
     #[must_use]
     pub fn to_json(&self, instance: &str, trace_id: &str, language: Language) -> Vec<u8> {
-        let mut out = Map::new();
-        out.insert("type".into(), json!(format!("{TYPE_BASE}{}", self.code.slug())));
-        out.insert("title".into(), json!(self.code.title_in(language)));
-        out.insert("status".into(), json!(self.code.status()));
+        // Text and numbers only: nothing in it can fail to be written.
+        serde_json::to_vec(&Document { problem: self, instance, trace_id, language }).unwrap_or_default()
+    }
+}
+
+/// A problem as it is sent, its members in the order in which people read them.
+struct Document<'a> {
+    problem: &'a Problem,
+    instance: &'a str,
+    trace_id: &'a str,
+    language: Language,
+}
+
+impl Serialize for Document<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { problem: Problem { code, detail, errors, extensions, .. }, instance, trace_id, language } = self;
+        let mut out = serializer.serialize_map(None)?;
+        out.serialize_entry("type", &format!("{TYPE_BASE}{}", code.slug()))?;
+        out.serialize_entry("title", code.title_in(*language))?;
+        out.serialize_entry("status", &code.status())?;
         // Where nothing was said about this time, what the code means and what to do is still better than nothing.
-        out.insert("detail".into(), json!(self.detail.as_deref().unwrap_or_else(|| self.code.help())));
-        out.insert("instance".into(), json!(instance));
-        out.insert("code".into(), json!(self.code.slug()));
-        out.insert("trace_id".into(), json!(trace_id));
-        out.insert("retryable".into(), json!(self.code.retryable()));
-        if !self.errors.is_empty() {
-            out.insert("errors".into(), self.errors.iter().map(FieldError::to_json).collect());
+        out.serialize_entry("detail", detail.as_deref().unwrap_or_else(|| code.help()))?;
+        out.serialize_entry("code", code.slug())?;
+        out.serialize_entry("retryable", &code.retryable())?;
+        if !errors.is_empty() {
+            out.serialize_entry("errors", errors)?;
         }
-        for (name, value) in &self.extensions {
-            out.insert((*name).into(), value.clone());
-        }
-        Value::Object(out).to_string().into_bytes()
+        extensions.iter().try_for_each(|(name, value)| out.serialize_entry(name, value))?;
+        out.serialize_entry("instance", instance)?;
+        out.serialize_entry("trace_id", trace_id)?;
+        out.end()
     }
 }
 

@@ -196,7 +196,7 @@ fn print_stock(stock: &StockReport) {
         output::paint("the equation does not close", Style::Red)
     };
     output::line(&format!(
-        "stock    {verdict}  {} products, {} orders, {} changes of state",
+        "stock    {verdict}  products: {}, orders: {}, changes of state: {}",
         stock.products, stock.orders, stock.facts
     ));
     for difference in &stock.differences {
