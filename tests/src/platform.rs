@@ -102,6 +102,13 @@ impl Builder {
         self
     }
 
+    /// By a caller that ignores SIGHUP, as `nohup` does.
+    #[must_use]
+    pub fn ignoring_hangup(mut self) -> Self {
+        self.before = "trap '' HUP".to_owned();
+        self
+    }
+
     /// By a caller that has left this file open, as descriptor 9.
     #[must_use]
     pub fn leaving_open(mut self, file: &Path) -> Self {

@@ -51,6 +51,8 @@ pub struct StatusReport {
     pub detail: Vec<String>,
     /// The supervisor's own pid.
     pub supervisor_pid: u32,
+    /// The uid that started the platform: only its processes are the operator.
+    pub operator_uid: u32,
 }
 
 /// How one role is.

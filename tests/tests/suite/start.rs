@@ -107,7 +107,18 @@ fn an_issuer_that_cannot_start_ends_the_start_with_its_reason() {
 }
 
 #[test]
-fn a_terminal_that_is_closed_ends_the_platform_as_a_signal_does() {
+fn a_terminal_that_is_closed_ends_the_platform_unless_it_was_started_to_outlive_it() {
+    let platform = Platform::builder().ignoring_hangup().start();
+    kill_process(pid(platform.pid()), Signal::HUP).expect("the platform is told");
+    assert_eq!(platform.client().order("hangup-1", "PROD001", 1, PRICE).status, 201);
+    assert_eq!(platform.json(&["status"])["ready"], true);
+
+    let own = fs::read_to_string("/proc/self/status").expect("a status");
+    let ignored = own.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("the ignored signals");
+    if u64::from_str_radix(ignored.trim(), 16).expect("a mask") & 1 != 0 {
+        println!("NOT RUN: the end by SIGHUP: these tests were started to ignore it, and so would the platform");
+        return;
+    }
     let mut platform = Platform::demo();
     kill_process(pid(platform.pid()), Signal::HUP).expect("the platform is told");
     let status = platform.wait(Duration::from_secs(15));

@@ -30,6 +30,16 @@ impl Operator {
     pub async fn connect(data: &Path) -> Result<Self> {
         let paths = local::paths_of(data)?;
         let report = local::report(&paths).await?;
+        let own = rustix::process::getuid().as_raw();
+        if own != report.operator_uid {
+            let owner = report.operator_uid;
+            let message = format!("only uid {owner}, which started the platform, is its operator; this is uid {own}");
+            return Err(Failure::unknown(
+                message,
+                format!("run the command as that user: sudo -u '#{owner}' zizon ..."),
+            )
+            .into());
+        }
         let endpoint = format!("unix:{}", paths.workload_socket().display());
         let source = SvidSource::connect(&endpoint, SourceOptions::default()).await.map_err(|error| {
             let remedy =

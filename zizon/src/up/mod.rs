@@ -80,7 +80,9 @@ pub fn run(options: cli::Up) -> Result<ExitCode> {
     logs.level.push_str(",zizon_service::upstream=error");
     zizon_telemetry::init_logging(&logs)?;
     let text = text.map(|text| kept(&text)).transpose()?;
-    command_local::block_on(supervise(options, config, text, paths))
+    let outcome = command_local::block_on(supervise(options, config, text, paths.clone()));
+    sockets::remove_place(&paths);
+    outcome
 }
 
 /// The configuration as it was read, in memory: a role that is started again is configured as it was, whatever has become of the file.
@@ -144,7 +146,6 @@ async fn supervise(options: cli::Up, config: Config, text: Option<Arc<OwnedFd>>,
             Err(error) => {
                 watching.cancel();
                 drain(&mut children).await;
-                sockets::remove_place(&paths);
                 return Err(error);
             }
         }
@@ -162,7 +163,6 @@ async fn supervise(options: cli::Up, config: Config, text: Option<Arc<OwnedFd>>,
     drain(&mut children).await;
     stop.cancel();
     tasks.shutdown().await;
-    sockets::remove_place(&paths);
     output::line(&format!("stopped in {:.1} s", draining.elapsed().as_secs_f64()));
     Ok(ExitCode::SUCCESS)
 }

@@ -229,6 +229,7 @@ impl State {
             ca_file: self.ca_file.clone(),
             detail,
             supervisor_pid: std::process::id(),
+            operator_uid: self.operator_uid,
         }
     }
 
