@@ -16,6 +16,7 @@ use crate::guard::{Chain, Held, Refusal};
 use crate::h1::Reject;
 use crate::handler::{Begun, Handler};
 use crate::metrics::EdgeMetrics;
+use crate::paced::Paced;
 use crate::pages;
 use crate::ready::Watcher;
 use crate::routes::{Place, Routed, Verb, route};
@@ -31,6 +32,8 @@ pub struct Edge<B> {
     pub guards: Chain,
     /// Counts.
     pub metrics: Arc<EdgeMetrics>,
+    /// Which refusals of what cannot be read are logged.
+    pub refusals: Paced,
     /// Knows whether orders are accepted.
     pub ready: Arc<Watcher>,
     /// The API's description.
@@ -102,11 +105,13 @@ impl<B: Backend> Handler for Edge<B> {
         self.metrics.rejected(reject, protocol);
         let (place, began) = ticket.map_or_else(|| (Place::Nowhere, Instant::now()), |t| (t.place, t.began));
         self.metrics.answered(place, answer.status, began);
-        tracing::debug!(
-            target: "zizon_edge::access",
-            protocol = protocol.name(), route = place.label(), status = answer.status.as_u16(),
-            reason = reject.reason(), request_id = request_id.as_str(), "refused",
-        );
+        if let Some(left_out) = self.refusals.admit(Instant::now()) {
+            tracing::info!(
+                target: "zizon_edge::access",
+                protocol = protocol.name(), route = place.label(), status = answer.status.as_u16(),
+                reason = reject.reason(), request_id = request_id.as_str(), left_out, "refused",
+            );
+        }
         answer
     }
 

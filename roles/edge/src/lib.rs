@@ -22,6 +22,7 @@ pub mod h2;
 pub mod handler;
 pub mod listener;
 pub mod metrics;
+pub mod paced;
 mod pages;
 pub mod ready;
 pub mod routes;
@@ -52,6 +53,7 @@ use crate::guard::{Admission, Chain};
 use crate::h1::{DateCache, H1Options};
 use crate::listener::PublicListener;
 use crate::metrics::EdgeMetrics;
+use crate::paced::Paced;
 use crate::ready::Watcher;
 use crate::tls::Certificate;
 
@@ -112,6 +114,7 @@ pub async fn run(ctx: RoleContext, extra: EdgeOptions, config: Config) -> Result
         // The layer between framing and routing: a WAF, rate limits and blocks join the chain here.
         guards: Chain::default().with(admission),
         metrics: Arc::clone(&metrics),
+        refusals: Paced::default(),
         ready: Arc::clone(&ready),
         openapi: extra.openapi,
         body_bytes_max: config.body_bytes_max as usize,

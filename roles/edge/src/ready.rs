@@ -114,7 +114,7 @@ async fn ask(backend: &impl Backend, role: Role) -> RoleState {
             Ok(report) => RoleState { ready: report.ready && answer.status.is_success(), detail: failed(&report) },
             Err(_) => not_ready(format!("answers {} without a report", answer.status.as_u16())),
         },
-        Err(error) => not_ready(error.to_string()),
+        Err(error) => not_ready(format!("does not answer: {error}")),
     }
 }
 

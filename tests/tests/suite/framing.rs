@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zizon_tests::{Answer, Platform, client::read_answer};
+use zizon_tests::{Answer, Platform, client::read_answer, eventually};
 
 const HEAD: &str = "POST /api/v1/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
@@ -140,4 +140,21 @@ fn what_is_not_there_says_so() {
     for internal in ["/internal/v1/stock/PROD001", "/metrics", "/internal/v1/orders"] {
         assert_eq!(client.get(internal).status, 404, "{internal} is not public");
     }
+}
+
+#[test]
+fn what_cannot_be_read_is_on_the_log_with_its_reason_at_most_ten_times_a_second() {
+    let platform = Platform::demo();
+    let client = platform.client();
+    let began = Instant::now();
+    let mut reason = String::new();
+    for _ in 0..100 {
+        let answer = client.raw(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx");
+        assert_eq!(answer.status, 400);
+        answer.json()["reason"].as_str().expect("a reason").clone_into(&mut reason);
+    }
+    let line = format!("\"reason\":\"{reason}\"");
+    eventually("it is on the log", || platform.logs().contains(&line));
+    let lines = platform.logs().matches(&line).count() as u64;
+    assert!(lines <= 10 * (began.elapsed().as_secs() + 2), "{lines} lines in {:?}", began.elapsed());
 }

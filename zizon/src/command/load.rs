@@ -24,7 +24,9 @@ use crate::{
 pub fn run(options: &cli::LoadOrders) -> Result<ExitCode> {
     let (url, ca_file) = target(options.url.clone(), options.ca.clone(), &options.local.data)?;
     let mut load = OrdersLoad::to(url, ca_file);
-    load.rate = options.rate.parse().map_err(|error: String| Failure::usage(format!("--rate: {error}"), ""))?;
+    load.rate = options.rate.parse().map_err(|error: String| {
+        Failure::usage(format!("--rate: {error}"), "write --rate 2000, or --rate max for one in flight per connection")
+    })?;
     load.duration = options.duration;
     load.keys = match options.keys {
         cli::Keys::Fresh => Keys::Fresh,
