@@ -3,14 +3,13 @@
 use std::{
     fs,
     os::unix::process::CommandExt,
-    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use zizon_tests::{
-    Platform,
+    Platform, eventually_within,
     platform::{binary, zizon},
 };
 
@@ -71,23 +70,26 @@ fn mode(mode: u32) -> fs::Permissions {
 #[test]
 fn a_role_that_takes_long_is_waited_for_and_what_it_does_is_said() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let out = home.path().join("out");
+    let (data, out) = (home.path().join("data"), home.path().join("out"));
+    // Orders reads its key before it answers anybody, and a pipe gives it none until somebody writes.
+    fs::create_dir_all(data.join("keys")).expect("a directory");
+    let key = data.join("keys/ids.key");
+    assert!(Command::new("mkfifo").arg(&key).status().expect("mkfifo runs").success());
     let mut child = Command::new(binary())
         .args(["up", "--demo", "--listen", "127.0.0.1:0", "--data"])
-        .arg(home.path().join("data"))
+        .arg(&data)
         .stdin(Stdio::null())
         .stdout(fs::File::create(&out).expect("a file"))
         .stderr(Stdio::null())
         .spawn()
         .expect("the binary starts");
     let said = || fs::read_to_string(&out).unwrap_or_default();
-    // Stopped before it can answer anybody: its first act is to wait for its identity.
-    let orders = eventually(|| child_of(child.id(), "orders"));
-    kill_process(orders, Signal::STOP).expect("orders is stopped");
-    eventually(|| said().contains(" s  orders: starting").then_some(()));
+    eventually_within(Duration::from_secs(30), "it is said what is going on", || {
+        said().contains(" s  orders: starting")
+    });
     assert!(!said().contains("ready in"), "{}", said());
-    kill_process(orders, Signal::CONT).expect("orders goes on");
-    eventually(|| said().contains("ready in").then_some(()));
+    fs::write(&key, "5a".repeat(32)).expect("orders takes its key");
+    eventually_within(Duration::from_secs(30), "it is ready", || said().contains("ready in"));
     kill_process(pid(child.id()), Signal::TERM).expect("the platform is asked to stop");
     assert!(child.wait().expect("the platform is waited for").success());
 }
@@ -125,27 +127,6 @@ fn a_terminal_that_is_closed_ends_the_platform_unless_it_was_started_to_outlive_
     assert!(status.success(), "{status}");
 }
 
-/// The process that `parent` runs as `role`.
-fn child_of(parent: u32, role: &str) -> Option<Pid> {
-    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
-    children.split_whitespace().find_map(|child| {
-        let command = fs::read(Path::new("/proc").join(child).join("cmdline")).ok()?;
-        let is_role = command.split(|&byte| byte == 0).any(|word| word == role.as_bytes());
-        is_role.then(|| pid(child.parse().expect("a process id")))
-    })
-}
-
 fn pid(id: u32) -> Pid {
     i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id")
-}
-
-fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(value) = attempt() {
-            return value;
-        }
-        assert!(began.elapsed() < Duration::from_secs(30), "it did not happen in time");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
