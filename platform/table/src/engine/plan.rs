@@ -1,8 +1,8 @@
 //! Taking a plan: conditions, effects, frame. Everything here happens under the engine's lock and ends in a
 //! buffer in memory.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, LazyLock};
 use std::task::{Poll, Waker};
 
 use zizon_journal::AppendError;
@@ -90,7 +90,7 @@ impl Engine {
     fn decide(&self, core: &mut Core, ops: Vec<Op>) -> Result<Decision, PlanError> {
         let visible = self.visible();
         let mut rests_on = 0;
-        let mut current: Vec<Option<Arc<Item>>> = Vec::with_capacity(ops.len());
+        let mut current: Vec<Current> = Vec::with_capacity(ops.len());
         for (at, op) in ops.iter().enumerate() {
             let (seen, seq) = self.look_up(core, op.key(), visible)?;
             rests_on = rests_on.max(seq);
@@ -102,12 +102,12 @@ impl Engine {
                     let seen = item.map_or(Seen::Absent, Seen::Item);
                     return Ok(Decision::failed(at, op.key(), seen, rests_on));
                 }
-                current.push(item);
+                current.push(item.map_or(Current::Absent, Current::Read));
             } else {
                 if !holds_undecoded(op, &seen) {
                     return Ok(Decision::failed(at, op.key(), seen, rests_on));
                 }
-                current.push(if exists { Some(placeholder(op.key())) } else { None });
+                current.push(if exists { Current::Unread } else { Current::Absent });
             }
         }
         match effects(ops, &current) {
@@ -291,21 +291,36 @@ fn holds_undecoded(op: &Op, seen: &Seen) -> bool {
     match seen {
         Seen::Absent => op.cond().holds(None),
         Seen::Item(item) => op.cond().holds(Some(item)),
-        Seen::Slot(_) => op.cond().holds(Some(&Item::new(op.key().clone()))),
+        Seen::Slot(_) => op.cond().holds(Some(&UNREAD)),
     }
 }
 
-/// Stands for an item that exists but whose attributes do not matter.
-fn placeholder(key: &Key) -> Arc<Item> {
-    Arc::new(Item::new(key.clone()))
+/// What a key holds before an operation. Decoding is the dear part, so an item is read only where its attributes matter.
+enum Current {
+    Absent,
+    Unread,
+    Read(Arc<Item>),
 }
 
-fn effects(ops: Vec<Op>, current: &[Option<Arc<Item>>]) -> Result<Vec<Planned>, WriteError> {
+impl Current {
+    fn item(&self) -> Option<&Item> {
+        match self {
+            Self::Absent => None,
+            Self::Unread => Some(&UNREAD),
+            Self::Read(item) => Some(item),
+        }
+    }
+}
+
+/// Any item, for questions that only ask whether there is one.
+static UNREAD: LazyLock<Item> = LazyLock::new(|| Item::new(Key::new("", "")));
+
+fn effects(ops: Vec<Op>, current: &[Current]) -> Result<Vec<Planned>, WriteError> {
     let mut effects = Vec::with_capacity(ops.len());
     for (op, current) in ops.into_iter().zip(current) {
         let patched = matches!(op, Op::Patch { .. });
         let key = op.key().clone();
-        match eval::apply(op, current.as_deref())? {
+        match eval::apply(op, current.item())? {
             Verdict::Nothing => {}
             Verdict::Put(item) => effects.push(Planned { key, item: Some(Arc::new(item)), patched }),
             Verdict::Delete => effects.push(Planned { key, item: None, patched: false }),
