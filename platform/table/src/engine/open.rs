@@ -213,7 +213,7 @@ fn catch_up(
         if replayed % PROGRESS_EVERY == 0 {
             progress(OpenProgress { rebuild, seq: frame.seq.0, last });
         }
-        if replayed % 256 == 0 && index.state().memtable_bytes >= options.memtable_bytes {
+        if replayed % 256 == 0 && options.is_large(&index.state()) {
             flush(index, frame.seq.0).map_err(CatchUp::Index)?;
         }
     }

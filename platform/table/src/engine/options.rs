@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zizon_journal::Options as JournalOptions;
 
-use crate::index::LsmOptions;
+use crate::index::{IndexState, LsmOptions};
 
 /// Bounds and habits of the embedded engine. They may differ from one opening to the next.
 #[derive(Debug, Clone)]
@@ -23,7 +23,8 @@ pub struct EngineOptions {
     pub hot_items: usize,
     /// Largest image of such an item, bytes.
     pub hot_item_bytes: usize,
-    /// Size at which the index's memory is sealed and written to disk, bytes.
+    /// Size at which the index's memory is sealed and written to disk, bytes. Items that change all the time do not
+    /// make it grow; it is also sealed when four times as much was put into it, which bounds what an opening repeats.
     pub memtable_bytes: u64,
     /// Sealed parts of the index waiting for the disk; beyond, writes are throttled.
     pub max_sealed: usize,
@@ -47,7 +48,7 @@ impl Default for EngineOptions {
             max_in_flight: 16_384,
             max_pending_bytes: 32 << 20,
             inline_bytes: 128,
-            hot_items: 4_096,
+            hot_items: 65_536,
             hot_item_bytes: 4_096,
             memtable_bytes: 32 << 20,
             max_sealed: 4,
@@ -56,5 +57,15 @@ impl Default for EngineOptions {
             #[cfg(test)]
             known_bad_acknowledge_early: false,
         }
+    }
+}
+
+/// How much more may be put into the index's memory than it holds.
+const PUT_FACTOR: u64 = 4;
+
+impl EngineOptions {
+    /// Whether the index's memory is to be sealed.
+    pub(crate) const fn is_large(&self, index: &IndexState) -> bool {
+        index.memtable_bytes >= self.memtable_bytes || index.put_bytes >= self.memtable_bytes.saturating_mul(PUT_FACTOR)
     }
 }

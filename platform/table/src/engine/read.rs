@@ -8,7 +8,7 @@ use zizon_journal::ReadError as JournalError;
 use super::metrics::{EngineStatus, count};
 use super::state::Engine;
 use crate::codec::decode_image;
-use crate::index::{IndexError, Slot, from_index_key, index_bounds, index_key};
+use crate::index::{IndexError, Keys, Slot, from_index_key, index_key};
 use crate::model::error::ReadError;
 use crate::model::item::Item;
 use crate::model::key::Key;
@@ -64,18 +64,17 @@ impl Engine {
     }
 
     fn page(&self, pk: &[u8], bounds: &SkBounds, limit: usize, reverse: bool, at: u64) -> Result<Page, ReadError> {
-        let (lower, upper) = index_bounds(pk, bounds.lower_sk(), bounds.upper_sk());
-        let mut entries = self.index.range(lower, upper, at);
-        let mut next = || if reverse { entries.next_back() } else { entries.next() };
+        let keys = Keys::Partition { pk, lower: bounds.lower_sk(), upper: bounds.upper_sk(), reverse };
+        let mut entries = self.index.range(keys, at).map_err(|error| self.index_read(error))?;
         let (mut page, mut bytes) = (Page::default(), 0);
         while page.items.len() < limit && bytes <= MAX_PAGE_BYTES {
-            let Some(entry) = next() else { return Ok(page) };
+            let Some(entry) = entries.next() else { return Ok(page) };
             let (key, slot) = entry.map_err(|error| self.index_read(error))?;
             let key = from_index_key(&key).ok_or_else(|| ReadError::Corrupt("index key is malformed".to_owned()))?;
             bytes += image_len(&slot);
             page.items.push(self.item_of_slot(&key, &slot)?);
         }
-        if next().is_some() {
+        if entries.next().transpose().map_err(|error| self.index_read(error))?.is_some() {
             page.next = page.items.last().map(|item| Cursor(item.key.sk.clone()));
         }
         Ok(page)
@@ -88,9 +87,9 @@ impl Engine {
         slot.map(|slot| self.item_of_slot(key, &slot)).transpose()
     }
 
-    /// Runs a read at the visible sequence, and again if background work may have dropped versions that it
-    /// needed. Background work says what it may drop before it begins, so a read that finds that figure at or
-    /// below its own moment afterwards has seen everything.
+    /// Runs a read at the visible sequence, and again if versions that it needed may be gone: written over twice
+    /// meanwhile (then it is throttled), or dropped by background work. That says what it may drop before it
+    /// begins, so a read that finds that figure at or below its own moment afterwards has seen everything.
     fn at_one_moment<T>(&self, mut read: impl FnMut(u64) -> Result<T, ReadError>) -> Result<T, ReadError> {
         for _ in 0..ATTEMPTS {
             if matches!(self.status(), EngineStatus::Closed | EngineStatus::Failed) {
@@ -98,7 +97,7 @@ impl Engine {
             }
             let at = self.visible();
             let answer = read(at);
-            if self.floor.load(Acquire) <= at {
+            if self.floor.load(Acquire) <= at && !matches!(answer, Err(ReadError::Throttled)) {
                 return answer;
             }
         }
@@ -124,8 +123,11 @@ impl Engine {
     }
 
     fn index_read(&self, error: IndexError) -> ReadError {
-        self.index_failed(&error);
+        if !matches!(error, IndexError::Moved) {
+            self.index_failed(&error);
+        }
         match error {
+            IndexError::Moved => ReadError::Throttled,
             IndexError::Damaged(what) | IndexError::Foreign(what) => ReadError::Corrupt(what),
             IndexError::Full | IndexError::Io(_) => ReadError::Unavailable(error.to_string()),
         }

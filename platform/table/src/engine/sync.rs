@@ -154,7 +154,7 @@ impl Engine {
         let state = self.index.state();
         let lagging =
             state.sealed >= self.options.max_sealed || state.first_level_runs >= self.options.max_first_level_runs;
-        let large = state.memtable_bytes >= self.options.memtable_bytes;
+        let large = self.options.is_large(&state);
         self.stalled.store(lagging && large, Relaxed);
         if large && !lagging {
             self.seal();

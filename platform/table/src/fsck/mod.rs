@@ -17,7 +17,7 @@ pub use compare::Difference;
 pub(crate) use rebuild::remove_leftovers;
 
 use crate::engine::{EngineOptions, IndexStore, LsmStore};
-use crate::index::{Index, IndexError};
+use crate::index::{Index, IndexError, Keys};
 use crate::model::item::Item;
 
 /// How to check.
@@ -190,12 +190,12 @@ pub fn fsck(dir: &Path, options: &FsckOptions, hooks: &mut FsckHooks<'_>) -> Res
     };
     match open_index(dir, &journal, &options.engine) {
         Ok(index) => {
-            let found = index.range(std::ops::Bound::Unbounded, std::ops::Bound::Unbounded, last);
-            compare::compare(&reader, scratch.all(last), found, options.max_differences, hooks, &mut report);
+            let found = index.range(Keys::All, last).map_err(FsckError::Scratch)?;
+            compare::compare(&reader, scratch.all(last)?, found, options.max_differences, hooks, &mut report);
         }
         Err(damage) => {
             report.index_damage = Some(damage);
-            compare::visit(&reader, scratch.all(last), options.max_differences, hooks, &mut report);
+            compare::visit(&reader, scratch.all(last)?, options.max_differences, hooks, &mut report);
         }
     }
     Ok(report)

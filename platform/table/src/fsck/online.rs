@@ -1,12 +1,11 @@
 //! The check of a running table, on a snapshot.
 
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 
 use super::{FsckError, FsckHooks, FsckOptions, FsckReport, compare, rebuild};
 use crate::engine::{Engine, EngineStatus};
-use crate::index::IndexRange;
+use crate::index::{IndexError, IndexRange, Keys};
 
 /// Attempts to take a snapshot between two pieces of background work.
 const ATTEMPTS: usize = 64;
@@ -35,7 +34,7 @@ impl Engine {
         match rebuild::replay(reader, &scratch.index, at, &options.engine, hooks)? {
             Ok(plans) => {
                 report.plans = plans;
-                compare::compare(reader, scratch.all(at), snapshot, options.max_differences, hooks, &mut report);
+                compare::compare(reader, scratch.all(at)?, snapshot, options.max_differences, hooks, &mut report);
             }
             Err(damage) => report.journal_damage = Some(damage),
         }
@@ -49,9 +48,10 @@ impl Engine {
                 return Err(FsckError::Closed);
             }
             let at = self.visible();
-            let range = self.index().range(Bound::Unbounded, Bound::Unbounded, at);
-            if self.floor().load(Acquire) <= at {
-                return Ok((at, range));
+            match self.index().range(Keys::All, at) {
+                Ok(range) if self.floor().load(Acquire) <= at => return Ok((at, range)),
+                Ok(_) | Err(IndexError::Moved) => {}
+                Err(error) => return Err(FsckError::Scratch(error)),
             }
         }
         Err(FsckError::Closed)

@@ -8,7 +8,7 @@ use zizon_journal::{Reader, Seq};
 
 use super::{FsckError, FsckHooks, FsckProgress, FsckStep};
 use crate::engine::{EngineOptions, apply_frame, flush};
-use crate::index::{Index, IndexError, IndexRange, LsmIndex};
+use crate::index::{Index, IndexError, IndexRange, Keys, LsmIndex};
 
 /// Plans between two looks at memory and progress.
 const LOOK_EVERY: u64 = 4_096;
@@ -44,8 +44,8 @@ impl Scratch {
         Ok(Self { index, _dir: removed })
     }
 
-    pub fn all(&self, at: u64) -> IndexRange {
-        self.index.range(std::ops::Bound::Unbounded, std::ops::Bound::Unbounded, at)
+    pub fn all(&self, at: u64) -> Result<IndexRange, FsckError> {
+        self.index.range(Keys::All, at).map_err(FsckError::Scratch)
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn replay(
         plans += 1;
         if plans % LOOK_EVERY == 0 {
             (hooks.progress)(FsckProgress { step: FsckStep::Rebuild, done: frame.seq.0, of: last });
-            if index.state().memtable_bytes >= options.memtable_bytes {
+            if options.is_large(&index.state()) {
                 flush(index, frame.seq.0).map_err(FsckError::Scratch)?;
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{Index, IndexError, IndexRange, IndexState};
+use super::{Index, IndexError, IndexRange, IndexState, Keys, index_bounds};
 
 type Versions = Vec<(u64, Option<Vec<u8>>)>;
 
@@ -65,13 +65,21 @@ impl Index for MemIndex {
         Ok(self.entries.read().get(key).and_then(|versions| visible(versions, at)).cloned())
     }
 
-    fn range(&self, lower: Bound<Vec<u8>>, upper: Bound<Vec<u8>>, at: u64) -> IndexRange {
+    fn range(&self, keys: Keys<'_>, at: u64) -> Result<IndexRange, IndexError> {
+        let (bounds, reverse) = match keys {
+            Keys::All => ((Bound::Unbounded, Bound::Unbounded), false),
+            Keys::Partition { pk, lower, upper, reverse } => (index_bounds(pk, lower, upper), reverse),
+        };
         let entries = self.entries.read();
-        let found: Vec<_> = entries
-            .range((lower, upper))
+        let mut found: Vec<_> = entries
+            .range(bounds)
             .filter_map(|(key, versions)| Some(Ok((key.clone(), visible(versions, at)?.clone()))))
             .collect();
-        Box::new(found.into_iter())
+        drop(entries);
+        if reverse {
+            found.reverse();
+        }
+        Ok(Box::new(found.into_iter()))
     }
 
     fn apply(&self, key: &[u8], value: Option<&[u8]>, seq: u64) {
@@ -116,6 +124,11 @@ impl Index for MemIndex {
 
     fn state(&self) -> IndexState {
         let state = self.state.lock();
-        IndexState { memtable_bytes: state.bytes, sealed: usize::from(state.sealed.is_some()), ..IndexState::default() }
+        IndexState {
+            memtable_bytes: state.bytes,
+            put_bytes: state.bytes,
+            sealed: usize::from(state.sealed.is_some()),
+            ..IndexState::default()
+        }
     }
 }

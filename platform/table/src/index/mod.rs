@@ -6,6 +6,8 @@
 
 mod lsm;
 mod mem;
+mod merge;
+mod recent;
 mod slot;
 
 use std::io;
@@ -73,14 +75,42 @@ pub(crate) fn index_bounds(pk: &[u8], lower: &Bound<Bytes>, upper: &Bound<Bytes>
     (lower, upper)
 }
 
-/// A range of index entries in the order of their keys.
-pub type IndexRange = Box<dyn DoubleEndedIterator<Item = Result<(Vec<u8>, Vec<u8>), IndexError>> + Send>;
+/// What all index keys of one partition begin with, of one of them.
+fn partition_of(key: &[u8]) -> &[u8] {
+    match key.first_chunk::<2>() {
+        Some(len) => &key[..key.len().min(2 + usize::from(u16::from_be_bytes(*len)))],
+        None => key,
+    }
+}
+
+/// Which entries a range has, and in which order.
+#[derive(Debug, Clone, Copy)]
+pub enum Keys<'a> {
+    /// All, ascending.
+    All,
+    /// Those of one partition between two sort keys.
+    Partition {
+        /// The partition.
+        pk: &'a [u8],
+        /// Least sort key.
+        lower: &'a Bound<Bytes>,
+        /// Greatest sort key.
+        upper: &'a Bound<Bytes>,
+        /// Descending.
+        reverse: bool,
+    },
+}
+
+/// A range of index entries.
+pub type IndexRange = Box<dyn Iterator<Item = Result<(Vec<u8>, Vec<u8>), IndexError>> + Send>;
 
 /// How the index is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IndexState {
     /// Bytes in memory that are written to and not yet sealed.
     pub memtable_bytes: u64,
+    /// Bytes that were put into it since the last seal, also of what was written over since.
+    pub put_bytes: u64,
     /// Sealed parts in memory that wait to be written to disk.
     pub sealed: usize,
     /// Overlapping files in the first level: many of them make reads slow.
@@ -96,12 +126,15 @@ pub trait Index: Send + Sync + 'static {
     /// The value of `key` as of sequence `at`.
     ///
     /// # Errors
-    /// When what is stored is damaged or cannot be read.
+    /// When what is stored is damaged or cannot be read; `Moved` when `at` is too long ago.
     fn get(&self, key: &[u8], at: u64) -> Result<Option<Vec<u8>>, IndexError>;
 
-    /// The entries between two keys as of sequence `at`. The range keeps what it needs: later writes,
-    /// flushes and compactions do not change it.
-    fn range(&self, lower: Bound<Vec<u8>>, upper: Bound<Vec<u8>>, at: u64) -> IndexRange;
+    /// Entries as of sequence `at`. The range keeps what it needs: later writes, flushes and compactions do not
+    /// change it. Of a partition what is in memory is read as the range goes on, and may have `Moved` by then.
+    ///
+    /// # Errors
+    /// `Moved` when `at` is too long ago.
+    fn range(&self, keys: Keys<'_>, at: u64) -> Result<IndexRange, IndexError>;
 
     /// Sets (or removes) a value, in memory. Sequences do not go down from call to call.
     fn apply(&self, key: &[u8], value: Option<&[u8]>, seq: u64);
@@ -129,6 +162,9 @@ pub enum IndexError {
     /// What is stored does not match its checksum or format.
     #[error("index is damaged: {0}")]
     Damaged(String),
+    /// The moment that was asked for is too long ago: what was then has been written over twice. Ask for a later one.
+    #[error("the moment that was read at is too long ago")]
+    Moved,
     /// Written by another format version or for another journal.
     #[error("index belongs to something else: {0}")]
     Foreign(String),

@@ -1,6 +1,5 @@
 //! Faults of the index while the engine runs.
 
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,7 +10,7 @@ use zizon_journal::MemFs;
 
 use super::world::{env, small};
 use crate::engine::{EmbeddedTable, Engine, EngineStatus, IndexStore, MemStore, Submitted};
-use crate::index::{Index, IndexError, IndexRange, IndexState};
+use crate::index::{Index, IndexError, IndexRange, IndexState, Keys};
 use crate::{Cond, Durability, EngineOptions, Item, Key, Op, ReadError, Table, WriteError};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,8 +73,8 @@ impl Index for TroubledIndex {
         }
     }
 
-    fn range(&self, lower: Bound<Vec<u8>>, upper: Bound<Vec<u8>>, at: u64) -> IndexRange {
-        self.inner.range(lower, upper, at)
+    fn range(&self, keys: Keys<'_>, at: u64) -> Result<IndexRange, IndexError> {
+        self.inner.range(keys, at)
     }
 
     fn apply(&self, key: &[u8], value: Option<&[u8]>, seq: u64) {
