@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::fill::Fill;
 use crate::fs::{File, LockGuard, write_all_at};
 use crate::shared::{End, Shared};
 use crate::types::Seq;
@@ -10,6 +11,8 @@ use crate::types::Seq;
 /// Bytes for one place of one file.
 pub(crate) struct Piece {
     pub(crate) file: Arc<dyn File>,
+    /// Who zeroes the file ahead.
+    pub(crate) fill: Arc<Fill>,
     pub(crate) offset: u64,
     pub(crate) bytes: Vec<u8>,
 }
@@ -41,6 +44,7 @@ pub struct SyncOutcome {
     pub(crate) end: End,
     pub(crate) buffers: Vec<Vec<u8>>,
     frames: u64,
+    rolled: bool,
     bytes: u64,
     write_ns: u64,
     sync_ns: u64,
@@ -89,7 +93,17 @@ impl SyncBatch {
             self.shared.poison(&error.to_string());
         }
         let buffers = self.pieces.drain(..).map(|piece| piece.bytes).collect();
-        SyncOutcome { result, last: self.last, end: self.end, buffers, frames: self.frames, bytes, write_ns, sync_ns }
+        SyncOutcome {
+            result,
+            last: self.last,
+            end: self.end,
+            buffers,
+            frames: self.frames,
+            rolled: self.allocate.is_some(),
+            bytes,
+            write_ns,
+            sync_ns,
+        }
     }
 
     /// Allocates the next segment if this batch began one. Dropping the batch does the same.
@@ -106,7 +120,10 @@ impl SyncBatch {
         if let Some(poisoned) = self.shared.poisoned() {
             return Err(io::Error::other(poisoned.to_string()));
         }
-        self.pieces.iter().try_for_each(|piece| write_all_at(&*piece.file, &piece.bytes, piece.offset))
+        self.pieces.iter().try_for_each(|piece| {
+            piece.fill.claim(piece.offset + piece.bytes.len() as u64);
+            write_all_at(&*piece.file, &piece.bytes, piece.offset)
+        })
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -148,6 +165,12 @@ impl SyncOutcome {
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.frames
+    }
+
+    /// Whether the batch began a segment, so that there is one more to zero ahead and one more to compress.
+    #[must_use]
+    pub fn rolled(&self) -> bool {
+        self.rolled
     }
 
     /// Bytes written.

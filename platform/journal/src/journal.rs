@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::batch::{Piece, SyncBatch, SyncOutcome};
 use crate::env::Env;
 use crate::error::{AppendError, OpenError, Poisoned};
+use crate::fill::Fill;
 use crate::format::HEADER_BYTES;
 use crate::format::frame::{FRAME_HEADER_BYTES, FrameHeader, encode_frame};
 use crate::format::len_u32;
@@ -17,7 +18,7 @@ use crate::reader::Reader;
 use crate::recover;
 use crate::segment::{Handle, Segment};
 use crate::shared::{End, Shared};
-use crate::spare::RETRY_NS;
+use crate::spare::{RETRY_NS, Spare};
 use crate::types::{Appended, Location, Recovery, Seq, Space};
 
 /// Buffers kept for reuse between batches.
@@ -43,6 +44,7 @@ pub struct Journal {
 pub(crate) struct Active {
     pub(crate) segment: Arc<Segment>,
     pub(crate) file: Arc<dyn File>,
+    pub(crate) fill: Arc<Fill>,
     /// Where the next frame goes.
     pub(crate) offset: u32,
 }
@@ -155,7 +157,8 @@ impl Journal {
         let (seq, offset) = (self.next_seq, active.offset);
         if self.batch.pieces.is_empty() {
             let bytes = self.pool.pop().unwrap_or_default();
-            self.batch.pieces.push(Piece { file: Arc::clone(&active.file), offset: offset.into(), bytes });
+            let (file, fill) = (Arc::clone(&active.file), Arc::clone(&active.fill));
+            self.batch.pieces.push(Piece { file, fill, offset: offset.into(), bytes });
         }
         // A clock that steps back must not make time run backwards in the journal.
         let at_ms = self.shared.env.clock.wall_ms().max(self.last.at_ms);
@@ -184,7 +187,7 @@ impl Journal {
         if !self.ensure_spare(number) {
             return Err(AppendError::Full);
         }
-        let file = self.shared.spares.take(number).ok_or(AppendError::Full)?;
+        let Spare { file, fill } = self.shared.spares.take(number).ok_or(AppendError::Full)?;
         if let Some(active) = self.active.take() {
             self.complete(&active);
         }
@@ -194,9 +197,10 @@ impl Journal {
         let segment = Arc::new(Segment::new(&self.shared.dir, &self.shared.uuid, number, self.next_seq, capacity));
         segment.set_handle(Some(Arc::new(Handle::raw(Arc::clone(&file)))));
         self.shared.segments.write().insert(number, Arc::clone(&segment));
-        self.batch.pieces.push(Piece { file: Arc::clone(&file), offset: 0, bytes: header.encode() });
+        let piece = Piece { file: Arc::clone(&file), fill: Arc::clone(&fill), offset: 0, bytes: header.encode() };
+        self.batch.pieces.push(piece);
         self.batch.rolled = true;
-        self.active = Some(Active { segment, file, offset: HEADER_BYTES });
+        self.active = Some(Active { segment, file, fill, offset: HEADER_BYTES });
         self.next_segment += 1;
         Ok(())
     }
@@ -211,7 +215,8 @@ impl Journal {
         };
         let offset = u64::from(active.segment.capacity - FOOTER_BYTES);
         let bytes = footer.encode(active.segment.salt);
-        self.batch.pieces.push(Piece { file: Arc::clone(&active.file), offset, bytes });
+        let (file, fill) = (Arc::clone(&active.file), Arc::clone(&active.fill));
+        self.batch.pieces.push(Piece { file, fill, offset, bytes });
         active.segment.footer.get_or_init(|| footer);
         if let Some(handle) = active.segment.cached_handle() {
             self.shared.keep_open(&active.segment, &handle);

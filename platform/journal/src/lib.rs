@@ -52,6 +52,7 @@ mod compress;
 mod content;
 mod env;
 mod error;
+mod fill;
 pub mod format;
 mod fs;
 mod journal;

@@ -54,6 +54,27 @@ impl Maintenance {
         Ok(true)
     }
 
+    /// Zeroes a piece of the segment that is written to, or of the next one, ahead of the writer: syncs of blocks that hold
+    /// zeros are cheaper than of ones only allocated. `false` when nothing is left to do. The journal is sound without.
+    pub fn fill_one(&self) -> bool {
+        let closed = self.shared.closed.lock();
+        if *closed || self.shared.poisoned().is_some() {
+            return false;
+        }
+        let Some(fill) = self.shared.spares.to_fill() else { return false };
+        match fill.step(&self.shared.env) {
+            Ok(true) => {}
+            Ok(false) => self.shared.spares.filled(&fill),
+            Err(error) => {
+                // What the disk has against it, the writer will be told itself.
+                tracing::warn!(dir = %self.shared.dir.display(), %error, "a journal segment was not zeroed ahead");
+                fill.give_up();
+                self.shared.spares.filled(&fill);
+            }
+        }
+        true
+    }
+
     fn candidates(&self) -> Vec<Arc<Segment>> {
         let end = self.shared.end();
         let segments = self.shared.segments.read();

@@ -95,6 +95,9 @@ pub(crate) fn open(env: Env, dir: &Path, options: Options) -> Result<(Start, Rec
 
     let Opening { segments, last, .. } = opening;
     let Tail { active, next_segment, next_seq, .. } = tail;
+    if let Some(active) = &active {
+        spares.fill_first(&active.fill);
+    }
     let recovery = Recovery {
         first: segments.values().next().map_or(Seq(1), |segment| Seq(segment.first_seq)),
         last: Seq(next_seq - 1),

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::content::Content;
 use crate::error::OpenError;
+use crate::fill::Fill;
 use crate::format::last_nonzero;
 use crate::format::segment::FOOTER_BYTES;
 use crate::fs::{File, read_exact_at, write_all_at};
@@ -110,7 +111,8 @@ fn reuse_or_remove(opening: &Opening<'_>, tail: &Tail, spares: &Spares) -> Resul
             break;
         }
         cut_off += zero(&*file, &path, 0)?;
-        spares.put(*number, file);
+        let fill = Fill::reopened(path, opening.options.segment_bytes.into(), 0);
+        spares.put(*number, file, fill);
         kept += 1;
     }
     for number in tail.unused[kept..].iter().rev() {

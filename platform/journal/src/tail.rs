@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::content::Content;
 use crate::error::OpenError;
+use crate::fill::Fill;
 use crate::format::frame::{FRAME_HEADER_BYTES, Salt, decode_frame, decode_frames, peek_header};
 use crate::format::segment::{Footer, Header, Kind};
 use crate::format::watermark::Mark;
@@ -127,7 +128,8 @@ fn raw_segment(
     opening.segments.insert(number, Arc::clone(&segment));
     opening.next_seq = Some(walked.next_seq);
     opening.last = walked.last;
-    tail.active = Some(Active { segment, file: Arc::clone(file), offset: walked.end });
+    let fill = Arc::new(Fill::reopened(path.clone(), header.capacity.into(), walked.end.into()));
+    tail.active = Some(Active { segment, file: Arc::clone(file), fill, offset: walked.end });
     tail.raw.push((number, walked.end, false));
     Ok(Some(broken))
 }

@@ -12,3 +12,4 @@ mod ownership;
 mod support;
 mod torn;
 mod upgrade;
+mod zeroing;

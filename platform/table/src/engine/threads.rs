@@ -16,6 +16,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A sync from this time on is slow enough for a pause to be worth it.
 const SLOW_SYNC_NS: u64 = 1_000_000;
 
+/// Bytes written by this process after which segments are zeroed ahead.
+const FILL_AFTER: u64 = 4 << 20;
+
 /// The threads of one table.
 pub(super) struct Threads {
     sync: JoinHandle<()>,
@@ -32,6 +35,8 @@ struct Signal {
 #[derive(Default, Clone, Copy)]
 struct Wanted {
     work: bool,
+    /// Segments are to be zeroed ahead.
+    fill: bool,
     stop: bool,
 }
 
@@ -87,6 +92,7 @@ impl Signal {
         }
         let wanted = *state;
         state.work = false;
+        state.fill = false;
         wanted
     }
 }
@@ -104,16 +110,20 @@ impl<F: FnMut()> Drop for OnPanic<F> {
 
 fn sync_loop(engine: &Engine, signal: &Signal) {
     let _guard = OnPanic(|| engine.stop_and_wake(Stop::JournalFailed, || {}));
-    let segment_bytes = u64::from(engine.options.journal.segment_bytes);
     let mut written = 0;
     while let Some(mut batch) = engine.wait_for_batch() {
         let outcome = batch.run();
+        // A table with little to do stays small: nothing is zeroed before it has something to do.
+        let busy = written < FILL_AFTER && written + outcome.bytes() >= FILL_AFTER;
         written += outcome.bytes();
+        let rolled = outcome.rolled();
         let sync_ns = outcome.write_ns().saturating_add(outcome.sync_ns());
         let finished = engine.finish(outcome);
-        if finished.sealed || written >= segment_bytes {
-            written = 0;
-            signal.set(|wanted| wanted.work = true);
+        if finished.sealed || rolled || busy {
+            signal.set(|wanted| {
+                wanted.work = true;
+                wanted.fill |= (rolled || busy) && written >= FILL_AFTER;
+            });
         }
         if let Some(pause) = gather(sync_ns, engine.options.gather_max) {
             std::thread::sleep(pause);
@@ -136,6 +146,7 @@ fn maintenance_loop(engine: &Engine, signal: &Signal) {
         if wanted.stop {
             return;
         }
+        while wanted.fill && engine.segments.fill_one() && !signal.state.lock().stop {}
         retry = !work(engine, signal);
     }
 }
