@@ -21,6 +21,10 @@ use zizon_table::{
     WriteError,
 };
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Args {
     seconds: u64,
     in_flight: usize,
