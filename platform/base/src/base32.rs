@@ -2,6 +2,20 @@
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// What is no digit, in [`DIGITS`].
+const NONE: u8 = 0xff;
+
+/// The value of every byte.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NONE; 256];
+    let mut value = 0;
+    while value < 32 {
+        digits[ALPHABET[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
+
 /// Encodes the leading `digits * 5` bits of `bytes`, most significant bit first.
 ///
 /// # Panics
@@ -10,12 +24,15 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub fn encode_bits(bytes: &[u8], digits: usize) -> String {
     assert!(digits * 5 <= bytes.len() * 8, "not enough bits to encode");
     let mut out = String::with_capacity(digits);
-    for digit in 0..digits {
-        let mut value = 0u8;
-        for bit in digit * 5..digit * 5 + 5 {
-            value = value << 1 | (bytes[bit / 8] >> (7 - bit % 8) & 1);
+    let (mut bits, mut held) = (0_u32, 0);
+    let mut bytes = bytes.iter();
+    for _ in 0..digits {
+        if held < 5 {
+            bits = bits << 8 | u32::from(bytes.next().copied().unwrap_or(0));
+            held += 8;
         }
-        out.push(char::from(ALPHABET[usize::from(value)]));
+        held -= 5;
+        out.push(char::from(ALPHABET[(bits >> held & 31) as usize]));
     }
     out
 }
@@ -35,13 +52,13 @@ pub fn encode_u64(value: u64, digits: usize) -> String {
 /// Whether every byte is a digit of the alphabet in lower case.
 #[must_use]
 pub fn is_encoded(text: &str) -> bool {
-    text.bytes().all(|byte| ALPHABET.contains(&byte))
+    text.bytes().all(|byte| DIGITS[usize::from(byte)] != NONE)
 }
 
 /// The value of one digit, if it is one.
 #[must_use]
 pub fn digit(byte: u8) -> Option<u8> {
-    ALPHABET.iter().position(|&known| known == byte).and_then(|at| u8::try_from(at).ok())
+    Some(DIGITS[usize::from(byte)]).filter(|value| *value != NONE)
 }
 
 #[cfg(test)]
@@ -52,6 +69,23 @@ mod tests {
     fn bits_are_read_from_the_most_significant_end() {
         assert_eq!(encode_bits(&[0b0000_1000, 0b0100_0000], 3), "110");
         assert_eq!(encode_bits(&[0xff; 5], 8), "zzzzzzzz");
+    }
+
+    #[test]
+    fn every_digit_has_its_value_and_nothing_else_has_one() {
+        for byte in 0..=u8::MAX {
+            let expected = ALPHABET.iter().position(|&known| known == byte).map(|at| u8::try_from(at).unwrap());
+            assert_eq!(digit(byte), expected);
+        }
+    }
+
+    #[test]
+    fn bits_are_the_same_as_integers() {
+        let value = 0x0123_4567_89ab_cdef_u64;
+        for digits in 1..=12 {
+            let leading = value >> (64 - digits * 5);
+            assert_eq!(encode_bits(&value.to_be_bytes(), digits), encode_u64(leading, digits));
+        }
     }
 
     #[test]

@@ -191,18 +191,28 @@ impl OrderId {
     /// # Errors
     /// [`InvalidId`] when `local` is not 26 base32 digits.
     pub fn from_parts(user: &UserHash, local: &str) -> Result<Self, InvalidId> {
-        format!("ord_{user}{local}").parse()
+        let mut id = [0; Self::LEN];
+        let (prefix, digits) = id.split_at_mut(ORDER_PREFIX.len());
+        prefix.copy_from_slice(ORDER_PREFIX.as_bytes());
+        let user = user.as_str().as_bytes();
+        if user.len() + local.len() != digits.len() || !base32::is_encoded(local) {
+            return Err(InvalidId { expected: ORDER_ID });
+        }
+        digits[..user.len()].copy_from_slice(user);
+        digits[user.len()..].copy_from_slice(local.as_bytes());
+        Ok(Self(id))
     }
 }
 
 const ORDER_ID: &str = "ord_ and 42 base32 digits";
+const ORDER_PREFIX: &str = "ord_";
 
 impl FromStr for OrderId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let bytes: [u8; Self::LEN] = text.as_bytes().try_into().map_err(|_| InvalidId { expected: ORDER_ID })?;
-        let digits = text.strip_prefix("ord_").ok_or(InvalidId { expected: ORDER_ID })?;
+        let digits = text.strip_prefix(ORDER_PREFIX).ok_or(InvalidId { expected: ORDER_ID })?;
         if base32::is_encoded(digits) { Ok(Self(bytes)) } else { Err(InvalidId { expected: ORDER_ID }) }
     }
 }

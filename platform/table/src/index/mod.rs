@@ -190,7 +190,10 @@ impl From<io::Error> for IndexError {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod key_tests {
     use super::*;
 
     #[test]
