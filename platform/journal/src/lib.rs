@@ -46,6 +46,7 @@
 //!
 //! The byte layouts are in [`mod@format`].
 
+pub mod backup;
 mod batch;
 mod cache;
 mod compress;
