@@ -62,6 +62,12 @@ impl History {
     pub const fn of_journal(uuid: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(uuid))
     }
+
+    /// The history that begins with a restore of this one; `restore` is random and made by each restore anew.
+    #[must_use]
+    pub const fn restored(self, restore: Self) -> Self {
+        Self(self.0 ^ restore.0)
+    }
 }
 
 impl fmt::Display for History {

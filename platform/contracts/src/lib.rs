@@ -7,4 +7,5 @@ pub mod fsck;
 pub mod headers;
 pub mod orders;
 pub mod paths;
+pub mod restored;
 pub mod supervisor;

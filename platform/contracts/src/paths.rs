@@ -76,6 +76,24 @@ impl Paths {
         self.data.join("ca.pem")
     }
 
+    /// The configuration the platform was started with last, for backups; not there when it had none.
+    #[must_use]
+    pub fn config_in_use(&self) -> PathBuf {
+        self.data.join("config-in-use.toml")
+    }
+
+    /// Where a restore puts the configuration of what it restores, for the operator to start with.
+    #[must_use]
+    pub fn restored_config(&self) -> PathBuf {
+        self.data.join("zizon.toml")
+    }
+
+    /// What a restore has left, see [`crate::restored::Restored`].
+    #[must_use]
+    pub fn restored_file(&self) -> PathBuf {
+        self.data.join("restored.json")
+    }
+
     /// Secrets, directory mode 0700.
     #[must_use]
     pub fn keys(&self) -> PathBuf {

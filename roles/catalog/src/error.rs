@@ -1,5 +1,7 @@
 //! Why the role ends.
 
+use std::path::PathBuf;
+
 use zizon_service::ServerError;
 use zizon_table::{OpenError, ReadError, WriteError};
 
@@ -22,6 +24,14 @@ pub enum RunError {
     Damaged {
         /// Its id.
         id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What a restore has left cannot be read.
+    #[error("{file} cannot be used ({reason}); put it back as the restore made it, or restore again", file = file.display())]
+    Restored {
+        /// The file.
+        file: PathBuf,
         /// What is wrong with it.
         reason: String,
     },

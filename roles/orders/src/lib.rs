@@ -74,7 +74,7 @@ pub async fn run(ctx: RoleContext, config: Config) -> Result<(), RunError> {
     // The table's lock keeps a second process away: before it is held, nothing else in the directory is touched.
     let embedded = open_table(&ctx, env.clone())?;
     let table: Arc<dyn Table> = embedded.clone();
-    let (ids, keyring) = open_keys(&ctx, &*table, embedded.engine().visible() > 0).await?;
+    let (ids, keyring) = open_keys(&ctx.data_dir, &*table, embedded.engine().visible() > 0).await?;
     let prices = Arc::new(PriceView::default());
     let told = prices::store::load(&*table, &prices).await?;
 
@@ -136,9 +136,9 @@ async fn first_confirmation(service: &OrdersService, shutdown: &CancellationToke
 }
 
 /// `written`: whether the table has ever held anything; an empty journal depends on no secret.
-async fn open_keys(ctx: &RoleContext, table: &dyn Table, written: bool) -> Result<(IdKey, Keyring), RunError> {
-    let keys = ctx.data_dir.join("keys");
-    let own = ctx.data_dir.join(ctx.role.name());
+async fn open_keys(data_dir: &Path, table: &dyn Table, written: bool) -> Result<(IdKey, Keyring), RunError> {
+    let keys = data_dir.join("keys");
+    let own = data_dir.join(Role::Orders.name());
     let (journal, users) = (own.join("journal"), own.join("users.keys"));
     let depends: &[&Path] = if written { &[&journal, &users] } else { &[&users] };
     let ids = secrets::secret(&keys, IDS_KEY, depends)?;
@@ -146,6 +146,15 @@ async fn open_keys(ctx: &RoleContext, table: &dyn Table, written: bool) -> Resul
     secrets::check::confirm(table, &keys, &[(IDS_KEY, &*ids), (PERSONAL_KEY, &*personal)]).await?;
     std::fs::create_dir_all(&own).map_err(|source| RunError::KeyFile { file: users.clone(), source })?;
     Ok((IdKey::new(&ids), Keyring::open(&users, &personal)?))
+}
+
+/// Whether the secrets and the users' keys in `data_dir` are the ones that its `table` of orders was written with. For a
+/// restore, before anybody relies on it.
+///
+/// # Errors
+/// A key is missing, is not a key, or is another one; the table cannot be used.
+pub async fn confirm_keys(data_dir: &Path, table: &EmbeddedTable) -> Result<(), RunError> {
+    open_keys(data_dir, table, table.engine().visible() > 0).await.map(drop)
 }
 
 fn open_table(ctx: &RoleContext, env: Env) -> Result<Arc<EmbeddedTable>, RunError> {

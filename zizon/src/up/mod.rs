@@ -79,6 +79,7 @@ pub fn run(options: cli::Up) -> Result<ExitCode> {
     // That a role cannot be reached is known here, and said in words of its own.
     logs.level.push_str(",zizon_service::upstream=error");
     zizon_telemetry::init_logging(&logs)?;
+    keep_for_backups(&paths.config_in_use(), text.as_deref());
     let text = text.map(|text| kept(&text)).transpose()?;
     let outcome = command_local::block_on(supervise(options, config, text, paths.clone()));
     sockets::remove_place(&paths);
@@ -93,6 +94,21 @@ fn kept(text: &str) -> Result<Arc<OwnedFd>> {
     let memory = OwnedFd::from(file);
     fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(Arc::new(memory))
+}
+
+/// The configuration beside the data, so that a backup has it too. Nothing reads it here: a disk that takes no more is no reason not to
+/// start.
+fn keep_for_backups(file: &std::path::Path, text: Option<&str>) {
+    let unfinished = file.with_extension("tmp");
+    let done = match text {
+        Some(text) => std::fs::write(&unfinished, text).and_then(|()| std::fs::rename(&unfinished, file)),
+        None => std::fs::remove_file(file),
+    };
+    if let Err(error) = done
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(file = %file.display(), %error, "the configuration was not kept for backups");
+    }
 }
 
 /// Makes the directories with their modes.

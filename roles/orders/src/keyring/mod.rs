@@ -5,6 +5,7 @@
 //! own. Destroying it overwrites the slot in place and syncs. A copy-on-write file system or an old backup may keep the
 //! wrapped bytes; they are useless without the platform's key, which is why backups of the two are kept apart.
 
+mod copy;
 mod rate;
 mod slot;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use parking_lot::Mutex;
 use zeroize::Zeroizing;
 use zizon_base::ids::{OrderId, UserHash};
 
+pub use self::copy::copy;
 use self::rate::Rate;
 use self::slot::{HEADER, SLOT, Slot, header, offset};
 

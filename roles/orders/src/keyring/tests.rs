@@ -118,3 +118,26 @@ async fn a_destruction_whose_caller_went_away_is_synced_before_the_next_one_answ
     let state = ring.0.state.lock();
     assert_eq!(state.synced, state.written);
 }
+
+#[tokio::test]
+async fn a_copy_opens_what_was_sealed_before_it_and_nothing_of_those_who_were_erased() {
+    let (dir, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let keyring = open(&dir, 1).unwrap();
+    let orders: Vec<OrderId> = (0..2500).map(|n| order(&format!("u{n}"))).collect();
+    let mut blobs = Vec::new();
+    for id in &orders {
+        blobs.push(keyring.seal(&id.user_hash(), id, b"text").await.unwrap());
+    }
+    assert!(keyring.destroy(&orders[7].user_hash()).await.unwrap());
+    let mut bytes = Vec::new();
+    let length = super::copy(&dir.path().join("users.keys"), &mut bytes).unwrap();
+    assert_eq!(length, bytes.len() as u64);
+    std::fs::write(to.path().join("users.keys"), &bytes).unwrap();
+    let copied = open(&to, 1).unwrap();
+    for (n, (id, blob)) in orders.iter().zip(&blobs).enumerate() {
+        let opened = copied.open_sealed(id, blob).unwrap();
+        if n == 7 { assert_eq!(opened, Opened::Erased) } else { assert_eq!(plain(opened), b"text") }
+    }
+    std::fs::write(to.path().join("other"), vec![1; 500]).unwrap();
+    assert!(super::copy(&to.path().join("other"), &mut Vec::new()).is_err());
+}
