@@ -78,6 +78,16 @@ pub enum Command {
         after_help = "Examples:\n  zizon fsck --data zizon-data\n  zizon fsck --data zizon-data --online\n\nExit code 0 only if journal, index and the stock equation agree."
     )]
     Fsck(Fsck),
+    /// Copy the data directory, while the platform runs or not.
+    #[command(
+        after_help = "Examples:\n  zizon backup /backup/zizon --data /srv/zizon\n  zizon backup /backup/zizon --data /srv/zizon --json | jq .stores\n\nEvery order acknowledged before it begins is in it. A second backup into the same directory copies only\nwhat is new, and until it is complete the one before stays. The keys are in it: keep it as secret as the\ndata directory itself."
+    )]
+    Backup(Backup),
+    /// Make a data directory from a backup, and check it.
+    #[command(
+        after_help = "Examples:\n  zizon restore /backup/zizon --data /srv/zizon-restored\n  zizon restore /backup/zizon --check\n\nNothing that exists is overwritten. Every file is compared with its checksum, the index is rebuilt and\nzizon fsck has to find all in order, or nothing is restored.\n\nExit codes:\n  0  restored (or, with --check, whole)\n  1  the backup is damaged, unfinished or not sound; nothing was restored\n  2  a directory that cannot be used\n  3  the disk, or an interruption"
+    )]
+    Restore(Restore),
     /// Print a completion script for a shell.
     #[command(after_help = "Examples:\n  zizon completions bash > /etc/bash_completion.d/zizon")]
     Completions {
@@ -358,6 +368,32 @@ pub struct Verify {
     /// Where.
     #[command(flatten)]
     pub local: Local,
+}
+
+/// `zizon backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// Where the backup is, or will be.
+    pub dir: PathBuf,
+    /// Where.
+    #[command(flatten)]
+    pub local: Local,
+}
+
+/// `zizon restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Where the backup is.
+    pub dir: PathBuf,
+    /// The data directory to make; it must not exist, or be empty.
+    #[arg(long, value_name = "NEW", required_unless_present = "check", conflicts_with = "check")]
+    pub data: Option<PathBuf>,
+    /// Only compare every file of the backup with its checksum.
+    #[arg(long)]
+    pub check: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `zizon fsck`.

@@ -1,5 +1,6 @@
 //! Zizon: one binary, a subcommand per role and per task.
 
+mod backup;
 mod cli;
 mod command;
 mod config;

@@ -1,6 +1,9 @@
 //! What people see: tables that align, colour only on a terminal, errors with a way out.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 
@@ -82,6 +85,57 @@ pub fn print_error(error: &anyhow::Error) {
 pub fn json_error(error: &anyhow::Error) {
     let help = error.downcast_ref::<Failure>().map(|failure| failure.remedy.as_str()).filter(|help| !help.is_empty());
     line(&serde_json::json!({ "error": format!("{error:#}"), "help": help }).to_string());
+}
+
+/// How often a progress line changes.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// One line on a terminal that says what goes on; gone when dropped. Nothing where standard error is no terminal.
+#[derive(Debug, Default)]
+pub struct ProgressLine {
+    shown: Option<Instant>,
+}
+
+impl ProgressLine {
+    /// Shows `text` in place of what was shown before, unless that was a moment ago; no text clears the line.
+    pub fn show(&mut self, text: &str) {
+        if text.is_empty() {
+            return self.clear();
+        }
+        let mut out = io::stderr().lock();
+        if !out.is_terminal() || self.shown.is_some_and(|shown| shown.elapsed() < PROGRESS_EVERY) {
+            return;
+        }
+        // Progress that cannot be shown is no reason to stop.
+        let _ = write!(out, "\r\x1b[2K{text}").and_then(|()| out.flush());
+        self.shown = Some(Instant::now());
+    }
+
+    fn clear(&mut self) {
+        if self.shown.take().is_some() {
+            let mut out = io::stderr().lock();
+            // As above.
+            let _ = write!(out, "\r\x1b[2K").and_then(|()| out.flush());
+        }
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A size as people read it: `517 B`, `4.2 KB`, `64.0 MB`, in powers of ten.
+pub fn bytes(count: u64) -> String {
+    let mut size = count as f64;
+    for unit in ["B", "KB", "MB", "GB"] {
+        if size < 999.95 {
+            return if unit == "B" { format!("{count} B") } else { format!("{size:.1} {unit}") };
+        }
+        size /= 1000.0;
+    }
+    format!("{size:.1} TB")
 }
 
 /// A table with aligned columns.
@@ -185,6 +239,21 @@ mod tests {
         ] {
             assert_eq!(grouped(plain), shown);
         }
+    }
+
+    #[test]
+    fn sizes_have_one_unit_and_one_decimal() {
+        for (count, shown) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 KB"),
+            (999_949, "999.9 KB"),
+            (999_950, "1.0 MB"),
+            (67_108_864, "67.1 MB"),
+        ] {
+            assert_eq!(bytes(count), shown);
+        }
+        assert_eq!(bytes(u64::MAX), "18446744.1 TB");
     }
 
     #[test]

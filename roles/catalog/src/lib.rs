@@ -121,8 +121,7 @@ mod tests {
         assert_eq!(original, History::of_journal([7; 16]));
         let mut seen = vec![original];
         for restore in [[1; 16], [2; 16]] {
-            let marker =
-                Restored { history: History::of_journal(restore), backup: "b".to_owned(), restored_at_ms: 1 };
+            let marker = Restored { history: History::of_journal(restore), backup: "b".to_owned(), restored_at_ms: 1 };
             std::fs::write(&file, serde_json::to_vec(&marker).unwrap()).unwrap();
             let restored = history(&file, [7; 16]).unwrap();
             assert!(!seen.contains(&restored));

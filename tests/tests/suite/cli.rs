@@ -31,6 +31,8 @@ fn every_command_explains_itself_with_examples() {
         &["load", "orders", "--help"],
         &["verify", "--help"],
         &["fsck", "--help"],
+        &["backup", "--help"],
+        &["restore", "--help"],
         &["completions", "--help"],
     ]
     .iter()
@@ -67,7 +69,7 @@ fn errors_say_what_and_what_to_do() {
 fn a_shell_can_complete_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = help(&["completions", shell]);
-        for command in ["up", "status", "product", "stock", "order", "load", "verify", "fsck"] {
+        for command in ["up", "status", "product", "stock", "order", "load", "verify", "fsck", "backup", "restore"] {
             assert!(script.contains(command), "{shell} knows no {command}");
         }
     }
@@ -86,6 +88,8 @@ fn an_error_asked_for_in_json_is_one_json_document() {
     for arguments in [
         &["stock", "show", "PROD001", "--json", "--data", "/nonexistent"][..],
         &["fsck", "--json", "--data", "/nonexistent"],
+        &["backup", "/nonexistent/b", "--json", "--data", "/nonexistent"],
+        &["restore", "/nonexistent", "--json", "--check"],
         &["stock", "set", "PROD001", "-1", "--json"],
         &["verify", "--acks", "/nonexistent", "--url", "https://localhost:1", "--ca", "/nonexistent", "--json"],
     ] {

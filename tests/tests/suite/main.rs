@@ -1,5 +1,6 @@
 //! Behaviour of the whole platform, one story per test.
 
+mod backup;
 mod cli;
 mod configuration;
 mod durability;

@@ -13,11 +13,11 @@ use zizon_tests::{Platform, eventually_within, platform::zizon};
 const PRICE: i64 = 2_690_000;
 
 /// A small file system of its own; unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// Nothing when this user may not mount.
-    fn mount(at: &Path, megabytes: u32) -> Option<Self> {
+    pub fn mount(at: &Path, megabytes: u32) -> Option<Self> {
         fs::create_dir_all(at).expect("a mount point");
         let size = format!("size={megabytes}m");
         let mount =

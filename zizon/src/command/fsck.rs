@@ -106,7 +106,8 @@ fn offline(options: &cli::Fsck) -> Result<Vec<StoreFinding>> {
     STORES.into_iter().map(|role| check(role, &paths)).collect()
 }
 
-fn check(role: Role, paths: &Paths) -> Result<StoreFinding> {
+/// Checks the table of a role that does not run.
+pub fn check(role: Role, paths: &Paths) -> Result<StoreFinding> {
     let directory = paths.role(role.name());
     let failed = |error: FsckError| refused(role, &directory, &error);
     if role == Role::Catalog {
@@ -169,7 +170,8 @@ fn clear_progress() {
     }
 }
 
-fn print(store: &StoreFinding) {
+/// Shows what was found.
+pub fn print(store: &StoreFinding) {
     let role = output::paint(&format!("{:<7}", store.role), Style::Bold);
     match &store.first_difference {
         Some(difference) => output::line(&format!("{role}  {}", output::paint(difference, Style::Red))),

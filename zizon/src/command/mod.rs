@@ -1,13 +1,15 @@
 //! One module per command.
 
+mod backup;
 mod completions;
 mod docs;
-mod fsck;
+pub mod fsck;
 mod load;
 pub mod local;
 mod operator;
 mod order;
 mod product;
+mod restore;
 mod status;
 mod stock;
 mod verify;
@@ -33,6 +35,8 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Load(Load::Orders(options)) => load::run(&options),
         Command::Verify(options) => verify::run(&options),
         Command::Fsck(options) => fsck::run(&options),
+        Command::Backup(options) => backup::run(&options),
+        Command::Restore(options) => restore::run(&options),
         Command::Completions { shell } => {
             completions::run(shell);
             Ok(ExitCode::SUCCESS)

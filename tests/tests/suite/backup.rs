@@ -1,0 +1,506 @@
+//! Backups of a running platform, and what is restored from them.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use zizon_journal::{Env, Journal, Options, SeededRng};
+use zizon_tests::{
+    Platform, client, eventually, eventually_within,
+    platform::{binary, kill, terminate, zizon},
+};
+
+use crate::storage::SmallDisk;
+
+const PRICE: i64 = 2_690_000;
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Runs a command that has to succeed and reads its JSON document.
+fn json_of(arguments: &[&str]) -> Value {
+    let output = zizon(&[arguments, &["--json"]].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    serde_json::from_slice(&output.stdout).expect("one JSON document")
+}
+
+fn backup(data: &Path, dir: &Path) -> Value {
+    json_of(&["backup", &text(dir), "--data", &text(data)])
+}
+
+fn restore(dir: &Path, data: &Path) -> Value {
+    json_of(&["restore", &text(dir), "--data", &text(data)])
+}
+
+/// Files of a backup and their content, without its lock.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![dir.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if !path.ends_with("backup.lock") {
+                found.insert(path.clone(), fs::read(&path).expect("a file"));
+            }
+        }
+    }
+    found
+}
+
+/// Names in a directory.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).expect("a directory");
+    let mut names: Vec<_> = entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The generator; killed when dropped.
+struct Load(Child);
+
+impl Load {
+    fn start(data: &Path, acks: &Path, duration: &str) -> Self {
+        let child = Command::new(binary())
+            .args([
+                "load",
+                "orders",
+                "--rate",
+                "500",
+                "--connections",
+                "16",
+                "--duration",
+                duration,
+                "--json",
+                "--acks",
+            ])
+            .arg(acks)
+            .arg("--data")
+            .arg(data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the generator starts");
+        Self(child)
+    }
+
+    fn finish(mut self) {
+        eventually_within(Duration::from_secs(90), "the generator ends", || matches!(self.0.try_wait(), Ok(Some(_))));
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // It has ended, or nobody needs it any more.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What has been acknowledged by now: whole lines only. Waits until there are `least` of them.
+fn acknowledged(acks: &Path, least: usize) -> String {
+    let mut lines = String::new();
+    eventually_within(Duration::from_secs(30), "orders are acknowledged", || {
+        let all = fs::read_to_string(acks).unwrap_or_default();
+        all[..all.rfind('\n').map_or(0, |end| end + 1)].clone_into(&mut lines);
+        lines.lines().count() >= least
+    });
+    lines
+}
+
+/// Every order of `acks` is there, as acknowledged, once.
+fn verify(platform: &Platform, acks: &Path) -> u64 {
+    let verified = platform.json(&["verify", "--acks", &text(acks)]);
+    for amiss in ["missing_total", "different_total", "duplicates_total"] {
+        assert_eq!(verified[amiss], 0, "{verified}");
+    }
+    assert!(verified["error"].is_null(), "{verified}");
+    verified["checked"].as_u64().expect("a count")
+}
+
+#[test]
+fn a_backup_taken_under_load_restores_to_a_prefix_with_every_order_acknowledged_before_it_began() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| home.path().join(name);
+    let mut platform =
+        Platform::builder().data(&at("data")).config("[orders]\nreservation_ttl_seconds = 600\n").start();
+    let mut body: Value = serde_json::from_str(&client::order_body("personal-1", "PROD001", 1, PRICE)).expect("JSON");
+    body["note"] = json!("leave it with the neighbour");
+    let personal = platform.client().post("/api/v1/orders", &body.to_string());
+    assert_eq!(personal.status, 201);
+
+    let load = Load::start(platform.data(), &at("acks"), "12s");
+    let mut backups = Vec::new();
+    for (round, least) in [(0, 400), (1, 1500), (2, 3000)] {
+        fs::write(at(&format!("acks-{round}")), acknowledged(&at("acks"), least)).expect("a copy");
+        let report = backup(platform.data(), &at("backup"));
+        let orders = &report["stores"][1];
+        assert!(orders["last_seq"].as_u64() >= orders["durable_at_begin"].as_u64(), "{report}");
+        assert!(orders["durable_at_begin"].as_u64().is_some_and(|durable| durable >= least as u64), "{report}");
+        backups.push(report);
+    }
+    load.finish();
+    let (status, _) = platform.stop();
+    assert!(status.success());
+    assert_eq!(backups[0]["first"], true);
+    assert_eq!(backups[2]["first"], false);
+    for (path, _) in files(&at("backup")) {
+        assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
+    assert_eq!(fs::metadata(at("backup")).expect("a directory").permissions().mode() & 0o777, 0o700);
+
+    let restored = restore(&at("backup"), &at("restored"));
+    assert_eq!(restored["stores"], backups[2]["stores"]);
+    assert!(restored["findings"][1]["stock"]["ok"] == true, "{restored}");
+    let config = restored["config"].as_str().expect("the configuration is there");
+    assert!(fs::read_to_string(config).expect("a file").contains("reservation_ttl_seconds = 600"));
+    let mut again = Platform::builder().data(&at("restored")).start();
+    assert!(verify(&again, &at("acks-2")) >= 3000);
+    // What was acknowledged after it may be there or not, but as a prefix: whatever is there is as it was acknowledged.
+    let later = again.json(&["verify", "--acks", &text(&at("acks"))]);
+    assert_eq!((&later["different_total"], &later["duplicates_total"]), (&json!(0), &json!(0)), "{later}");
+
+    let order = personal.json();
+    let path = format!("/api/v1/orders/{}", order["id"].as_str().expect("an id"));
+    let shown = again.client().get_with_token(&path, order["access_token"].as_str().expect("a token"));
+    assert_eq!((shown.status, &shown.json()["note"]), (200, &json!("leave it with the neighbour")));
+    let replay = again.client().post("/api/v1/orders", &body.to_string());
+    assert_eq!((replay.status, &replay.body), (201, &personal.body));
+    assert_eq!(again.client().order("after-1", "PROD001", 1, PRICE).status, 201);
+    let online = again.run(&["fsck", "--online"]);
+    assert!(online.status.success(), "{}", said(&online));
+
+    // The restored platform goes on with the backup it came from.
+    let report = backup(again.data(), &at("backup"));
+    assert_eq!(report["first"], false);
+    let _ = again.stop();
+    // The one it was made of has gone another way by now.
+    let refused = zizon(&["backup", &text(&at("backup")), "--data", &text(&at("data"))]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("different ways since a restore"), "{}", said(&refused));
+}
+
+/// A data directory with a journal of about `megabytes` in segments of 1 MiB, none of which compresses.
+fn long_journal(data: &Path, megabytes: u64) -> Journal {
+    let options =
+        Options { segment_bytes: 1 << 20, max_frame_bytes: 1 << 19, free_reserve_bytes: 0, ..Options::default() };
+    let (mut journal, _) = Journal::open(Env::real(), data.join("catalog/journal"), options).expect("a journal");
+    grow(&mut journal, megabytes);
+    journal
+}
+
+fn grow(journal: &mut Journal, megabytes: u64) {
+    let random = SeededRng::new(journal.next_seq().0);
+    for _ in 0..megabytes * 8 {
+        let payload: Vec<u8> = (0..1 << 14).flat_map(|_| random.next_u64().to_le_bytes()).collect();
+        journal.append(&payload).expect("a frame");
+    }
+    journal.sync().expect("it is durable");
+}
+
+#[test]
+fn a_second_backup_copies_only_what_is_new() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (data, dir) = (home.path().join("data"), home.path().join("backup"));
+    let mut journal = long_journal(&data, 24);
+    let first = backup(&data, &dir);
+    assert!(first["copied"]["copied_bytes"].as_u64() > Some(20 << 20), "{first}");
+    let still = backup(&data, &dir);
+    assert_eq!((&still["copied"]["copied"], &still["bytes"]), (&json!(0), &first["bytes"]), "{still}");
+    grow(&mut journal, 3);
+    let second = backup(&data, &dir);
+    let copied = second["copied"]["copied_bytes"].as_u64().expect("a count");
+    assert!(copied > 2 << 20 && copied < 6 << 20, "{second}");
+    // What was replaced is gone: one file per segment, and nothing unfinished.
+    let listed = json_of(&["restore", &text(&dir), "--check"]);
+    assert_eq!(files(&dir).len() as u64, listed["files"].as_u64().expect("a count") + 1);
+
+    while journal.maintenance().compress_one().expect("a segment is compressed") {}
+    backup(&data, &dir);
+    drop(journal);
+    let stopped = backup(&data, &dir);
+    assert_eq!(stopped["copied"]["copied"], 0, "{stopped}");
+    json_of(&["restore", &text(&dir), "--check"]);
+}
+
+#[test]
+fn a_backup_that_is_killed_leaves_the_one_before_whole() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (data, dir) = (home.path().join("data"), home.path().join("backup"));
+    let mut journal = long_journal(&data, 8);
+    let mut there = backup(&data, &dir)["id"].clone();
+    let (mut killed, mut finished) = (0, 0);
+    for round in 0..14 {
+        grow(&mut journal, 16);
+        let mut child = Command::new(binary())
+            .args(["backup", &text(&dir), "--json", "--data", &text(&data)])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the backup starts");
+        thread::sleep(Duration::from_millis(3 + 7 * round));
+        if child.try_wait().expect("it can be asked").is_none() {
+            kill(child.id());
+        }
+        let ended = child.wait().expect("it ends").success();
+        let checked = json_of(&["restore", &text(&dir), "--check"]);
+        if ended {
+            assert_ne!(checked["id"], there);
+        }
+        (killed, finished) = (killed + u32::from(!ended), finished + u32::from(ended));
+        there = checked["id"].clone();
+    }
+    assert!(killed > 2, "{killed} killed, {finished} finished");
+    let after = backup(&data, &dir);
+    assert_eq!(after["first"], false);
+    let listed = json_of(&["restore", &text(&dir), "--check"]);
+    assert_eq!(files(&dir).len() as u64, listed["files"].as_u64().expect("a count") + 1, "leftovers are gone");
+
+    // The first one of all, killed: it is no backup, and the next run makes one.
+    let fresh = home.path().join("fresh");
+    let mut child = Command::new(binary())
+        .args(["backup", &text(&fresh), "--data", &text(&data)])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the backup starts");
+    eventually("it has begun", || fresh.join("catalog").exists() || child.try_wait().is_ok_and(|s| s.is_some()));
+    let _ = child.kill();
+    if !child.wait().expect("it ends").success() {
+        let refused = zizon(&["restore", &text(&fresh), "--check"]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(said(&refused).contains("never finished"), "{}", said(&refused));
+    }
+    backup(&data, &fresh);
+    json_of(&["restore", &text(&fresh), "--check"]);
+}
+
+/// A stopped platform with an order, and its backup.
+fn backed_up(home: &Path) -> (PathBuf, PathBuf) {
+    let (data, dir) = (home.join("data"), home.join("backup"));
+    let mut platform = Platform::builder().data(&data).start();
+    assert_eq!(platform.client().order("kept-1", "PROD001", 1, PRICE).status, 201);
+    let _ = platform.stop();
+    backup(&data, &dir);
+    (data, dir)
+}
+
+#[test]
+fn damage_to_any_file_of_a_backup_is_refused_and_named() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (_, dir) = backed_up(home.path());
+    let target = home.path().join("new");
+    let before = names(home.path());
+    let refused = |path: &Path, what: &str| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        for arguments in [&["--check"][..], &["--data", &text(&target)]] {
+            let output = zizon(&[&["restore", &text(&dir)], arguments].concat());
+            assert_eq!(output.status.code(), Some(1), "{name} {what}: {}", said(&output));
+            assert!(said(&output).contains(&name) && said(&output).contains("help:"), "{what}: {}", said(&output));
+            assert_eq!(names(home.path()), before, "{name} {what}: nothing is left");
+        }
+    };
+    let all = files(&dir);
+    assert!(all.len() >= 9, "{:?}", all.keys());
+    for (path, bytes) in &all {
+        for at in [0, bytes.len() / 2, bytes.len() - 1] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x20;
+            fs::write(path, &flipped).expect("a bit is flipped");
+            refused(path, "flipped");
+        }
+        fs::write(path, &bytes[..bytes.len() - 1]).expect("it is cut");
+        refused(path, "cut short");
+        if !path.ends_with("backup.json") {
+            fs::remove_file(path).expect("it is removed");
+            refused(path, "missing");
+        }
+        fs::write(path, bytes).expect("it is put back");
+    }
+    restore(&dir, &target);
+}
+
+#[test]
+fn a_journal_that_does_not_make_sense_is_not_restored_although_its_checksums_are_right() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (data, dir) = (home.path().join("data"), home.path().join("backup"));
+    drop(long_journal(&data, 1));
+    backup(&data, &dir);
+    let before = names(home.path());
+    let output = zizon(&["restore", &text(&dir), "--data", &text(&home.path().join("new"))]);
+    assert!(!output.status.success() && said(&output).contains("catalog"), "{}", said(&output));
+    assert_eq!(names(home.path()), before);
+}
+
+#[test]
+fn what_cannot_be_backed_up_or_restored_is_said_with_a_remedy_and_leaves_nothing() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (data, dir) = backed_up(home.path());
+    let at = |name: &str| text(&home.path().join(name));
+    let (data_text, dir_text) = (text(&data), text(&dir));
+    fs::create_dir(home.path().join("photos")).expect("a directory");
+    fs::write(home.path().join("photos/one.jpg"), "x").expect("a file");
+    fs::create_dir(home.path().join("empty")).expect("a directory");
+    let platform = Platform::builder().data(&home.path().join("other")).start();
+    let before = names(home.path());
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["backup", &dir_text, "--data", &at("other")], 1, "another platform"),
+        (&["backup", &at("photos"), "--data", &data_text], 2, "not empty"),
+        (&["backup", &at("data/backup"), "--data", &data_text], 2, "in one another"),
+        (&["backup", &text(home.path()), "--data", &data_text], 2, "in one another"),
+        (&["backup", &at("new"), "--data", &at("nowhere")], 3, "no platform"),
+        (&["backup", &at("new"), "--data", &at("empty")], 3, "no platform"),
+        (&["backup", "/proc/nowhere", "--data", &data_text], 3, "/proc/nowhere"),
+        (&["restore", &at("nowhere"), "--check"], 2, "no backup"),
+        (&["restore", &at("photos"), "--check"], 2, "no backup"),
+        (&["restore", &dir_text], 2, "--data"),
+        (&["restore", &dir_text, "--check", "--data", &at("new")], 2, "--check"),
+        (&["restore", &dir_text, "--data", &at("photos")], 2, "not empty"),
+        (&["restore", &dir_text, "--data", &at("photos/one.jpg")], 2, "not a directory"),
+        (&["restore", &dir_text, "--data", &at("backup/new")], 2, "in one another"),
+        (&["restore", &dir_text, "--data", &at("other")], 1, "running"),
+        (&["restore", &dir_text, "--data", "/proc/nowhere"], 3, "/proc/"),
+    ];
+    for (arguments, code, named) in cases {
+        let output = zizon(&[arguments, &["--json"][..]].concat());
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {}", said(&output));
+        let document: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+        assert!(document["error"].as_str().is_some_and(|error| error.contains(named)), "{arguments:?}: {document}");
+        assert!(document["help"].is_string(), "{arguments:?}: {document}");
+        assert_eq!(names(home.path()), before, "{arguments:?}");
+    }
+    drop(platform);
+
+    // A platform without its keys is not worth a backup.
+    fs::rename(data.join("keys/personal.key"), data.join("aside")).expect("a key is put aside");
+    let refused = zizon(&["backup", &dir_text, "--data", &data_text]);
+    assert!(refused.status.code() == Some(1) && said(&refused).contains("personal.key"), "{}", said(&refused));
+    fs::rename(data.join("aside"), data.join("keys/personal.key")).expect("the key is put back");
+    // An empty directory is as good as none.
+    restore(&dir, &home.path().join("empty"));
+    // A platform put back to an earlier state must not replace the backup of a later one.
+    fs::rename(&data, home.path().join("later")).expect("it is moved");
+    fs::rename(home.path().join("empty"), &data).expect("it is moved");
+    let mut platform = Platform::builder().data(&data).start();
+    assert_eq!(platform.client().order("later-1", "PROD001", 1, PRICE).status, 201);
+    backup(&data, &dir);
+    let _ = platform.stop();
+    fs::copy(data.join("restored.json"), home.path().join("later/restored.json")).expect("a copy");
+    let refused = zizon(&["backup", &dir_text, "--data", &at("later")]);
+    assert!(refused.status.code() == Some(1) && said(&refused).contains("before the backup"), "{}", said(&refused));
+}
+
+#[test]
+fn two_backups_at_once_are_refused_and_an_interrupted_restore_leaves_nothing() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (data, dir) = backed_up(home.path());
+    let lock = fs::OpenOptions::new().write(true).open(dir.join("backup.lock")).expect("the lock");
+    lock.lock().expect("it is free");
+    for arguments in [&["backup", &text(&dir), "--data", &text(&data)][..], &["restore", &text(&dir), "--check"]] {
+        let refused = zizon(arguments);
+        assert!(refused.status.code() == Some(1) && said(&refused).contains("in use"), "{}", said(&refused));
+    }
+    drop(lock);
+
+    let before = names(home.path());
+    let (target, beside) = (home.path().join("new"), home.path().join(".new.restoring"));
+    let mut child = Command::new(binary())
+        .args(["restore", &text(&dir), "--data", &text(&target)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the restore starts");
+    eventually("it has begun", || beside.join("keys").exists());
+    terminate(child.id());
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(3), "a restore takes longer than that");
+    assert_eq!(names(home.path()), before);
+
+    // One that was killed is cleaned up by the next.
+    fs::create_dir_all(beside.join("orders/journal")).expect("a leftover");
+    fs::write(beside.join("orders/journal/x"), "x").expect("a leftover");
+    restore(&dir, &target);
+    assert!(!beside.exists() && !target.join("orders/journal/x").exists());
+}
+
+#[test]
+fn a_full_disk_ends_a_backup_and_leaves_the_one_before() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (data, disk) = (home.path().join("data"), home.path().join("disk"));
+    let Some(_disk) = SmallDisk::mount(&disk, 12) else {
+        println!("NOT RUN: a backup on a full disk: this user may not mount a tmpfs");
+        return;
+    };
+    let mut journal = long_journal(&data, 4);
+    let dir = disk.join("backup");
+    let first = backup(&data, &dir);
+    grow(&mut journal, 16);
+    let full = zizon(&["backup", &text(&dir), "--data", &text(&data)]);
+    assert_eq!(full.status.code(), Some(3), "{}", said(&full));
+    assert!(said(&full).contains("No space left") && said(&full).contains("free some space"), "{}", said(&full));
+    assert_eq!(json_of(&["restore", &text(&dir), "--check"])["id"], first["id"]);
+    // A restore says before it begins that there is no room.
+    let mut filler = fs::File::create(disk.join("filler")).expect("a file");
+    while filler.write_all(&[0; 1 << 16]).is_ok() {}
+    let output = zizon(&["restore", &text(&dir), "--data", &text(&disk.join("new"))]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert_eq!(names(&disk), ["backup", "filler"]);
+}
+
+/// Sets the price of a product.
+fn set_price(platform: &Platform, id: &str, price: i64) {
+    let mut product = platform.json(&["product", "show", id]);
+    product["prices"]["KR"] = json!(price);
+    let file = platform.data().join("product.json");
+    fs::write(&file, product.to_string()).expect("the product is written");
+    let output = platform.run(&["product", "put", &text(&file)]);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn a_catalog_that_was_restored_and_has_grown_past_its_reader_is_read_anew() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| home.path().join(name);
+    let mut platform = Platform::builder().data(&at("data")).start();
+    backup(&at("data"), &at("backup"));
+    // The reader sees a price that the restored catalog never had ...
+    set_price(&platform, "PROD001", 111_000);
+    let client = platform.client();
+    eventually("the price has reached orders", || client.order("price-1", "PROD001", 1, 111_000).status == 201);
+    // ... and has saved how far it is.
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(client.order("price-2", "PROD001", 1, 111_000).status, 201);
+    let _ = platform.stop();
+
+    restore(&at("backup"), &at("restored"));
+    let mut other = Platform::builder().data(&at("restored")).start();
+    for step in 0..4 {
+        set_price(&other, "PROD002", 50_000 + step);
+    }
+    let _ = other.stop();
+    fs::remove_dir_all(at("data/catalog")).expect("the catalog is lost");
+    fs::rename(at("restored/catalog"), at("data/catalog")).expect("the restored one takes its place");
+    fs::rename(at("restored/restored.json"), at("data/restored.json")).expect("with what the restore has left");
+
+    let platform = Platform::builder().data(&at("data")).start();
+    let client = platform.client();
+    eventually("orders knows the catalog's price", || client.order("price-3", "PROD001", 1, PRICE).status == 201);
+    assert_eq!(client.order("price-4", "PROD001", 1, 111_000).code(), "price-changed");
+    assert_eq!(client.order("price-5", "PROD002", 1, 50_003).status, 201);
+}
