@@ -345,7 +345,12 @@ mod tests {
         fs::write(home.join("keys/notes.txt"), "the operator's own").unwrap();
         let (place, there) = Place::open(&home).unwrap();
         let mut read = Vec::new();
-        place.read(&there.files[0], &mut |piece| Ok(read.extend_from_slice(piece))).unwrap();
+        place
+            .read(&there.files[0], &mut |piece| {
+                read.extend_from_slice(piece);
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(read, b"one");
         drop(place);
         drop(Place::begin(&home).unwrap());

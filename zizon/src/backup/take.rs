@@ -11,9 +11,10 @@ use serde::Serialize;
 use zizon_base::role::Role;
 use zizon_contracts::{catalog::History, paths::Paths, restored::Restored};
 use zizon_journal::{
-    Env, Options,
+    Env,
     backup::{BackupError, Original, SegmentCopy, Sink},
 };
+use zizon_table::EngineOptions;
 
 use super::{
     STORES, Say, apart, file_failure,
@@ -25,6 +26,8 @@ use super::{
 };
 use crate::exit::Failure;
 
+/// How much less of a processor than others a backup asks for.
+const NICE: i32 = 10;
 /// Files of the data directory besides journals and users' keys.
 const FILES: &[&str] =
     &["keys/ids.key", "keys/personal.key", "keys/edge-ca.key", "ca.pem", "identity/ca.json", "config-in-use.toml"];
@@ -71,6 +74,8 @@ pub struct Taken {
 pub fn take(paths: &Paths, dir: &Path, interrupt: &Interrupt, say: Say<'_>) -> Result<Taken> {
     let dir = std::path::absolute(dir)?;
     apart(paths.data(), &dir)?;
+    // Orders come first; where this is not permitted, it is only less polite.
+    let _ = rustix::process::nice(NICE);
     let began_at_ms = now_ms();
     let originals = originals(paths)?;
     let place = Place::begin(&dir)?;
@@ -107,8 +112,8 @@ fn originals(paths: &Paths) -> Result<Vec<(Role, Original)>> {
     let mut originals = Vec::new();
     for role in STORES {
         let dir = paths.role(role.name()).join("journal");
-        let found =
-            Original::open(Env::real(), &dir, Options::default()).map_err(|error| journal_failure(role, &error))?;
+        let found = Original::open(Env::real(), &dir, EngineOptions::default().journal)
+            .map_err(|error| journal_failure(role, &error))?;
         originals.extend(found.map(|original| (role, original)));
     }
     if originals.is_empty() {

@@ -2,8 +2,8 @@
 //! and without the key they are noise.
 //!
 //! A user's key is 32 random bytes, wrapped by the platform's key (`DIR/keys/personal.key`) in a slot of a file of its
-//! own. Destroying it overwrites the slot in place and syncs. A copy-on-write file system or an old backup may keep the
-//! wrapped bytes; they are useless without the platform's key, which is why backups of the two are kept apart.
+//! own. Destroying it overwrites the slot in place and syncs. A copy-on-write file system may keep the wrapped bytes, and
+//! a backup from before keeps them beside the platform's key: after a restore, erasures are applied again.
 
 mod copy;
 mod rate;
