@@ -80,12 +80,12 @@ pub enum Command {
     Fsck(Fsck),
     /// Copy the data directory, while the platform runs or not.
     #[command(
-        after_help = "Examples:\n  zizon backup /backup/zizon --data /srv/zizon\n  zizon backup /backup/zizon --data /srv/zizon --json | jq .stores\n\nEvery order acknowledged before it begins is in it. A second backup into the same directory copies only\nwhat is new, and until it is complete the one before stays. The keys are in it: keep it as secret as the\ndata directory itself."
+        after_help = "Examples:\n  zizon backup /backup/zizon --data /srv/zizon\n  zizon backup /backup/zizon --data /srv/zizon --json | jq .stores\n\nEvery order acknowledged before it begins is in it. A second backup into the same directory\ncopies only what is new, and until it is complete the one before stays.\n\nThe keys are in it: keep it as secret as the data directory itself."
     )]
     Backup(Backup),
     /// Make a data directory from a backup, and check it.
     #[command(
-        after_help = "Examples:\n  zizon restore /backup/zizon --data /srv/zizon-restored\n  zizon restore /backup/zizon --check\n\nNothing that exists is overwritten. Every file is compared with its checksum, the index is rebuilt and\nzizon fsck has to find all in order, or nothing is restored.\n\nExit codes:\n  0  restored (or, with --check, whole)\n  1  the backup is damaged, unfinished or not sound; nothing was restored\n  2  a directory that cannot be used\n  3  the disk, or an interruption"
+        after_help = "Examples:\n  zizon restore /backup/zizon --data /srv/zizon-restored\n  zizon restore /backup/zizon --check\n\nNothing that exists is overwritten. Every file is compared with its checksum, the index is\nrebuilt and zizon fsck has to find all in order, or nothing is restored.\n\nExit codes:\n  0  restored (or, with --check, whole)\n  1  the backup is damaged, unfinished or not sound; nothing was restored\n  2  a directory that cannot be used\n  3  the disk, or an interruption"
     )]
     Restore(Restore),
     /// Print a completion script for a shell.
