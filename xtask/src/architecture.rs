@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("zizon-tests", 9),
     ("zizon", 8),
     ("zizon-load", 6),
+    ("zizon-sim", 6),
     ("zizon-edge", 5),
     ("zizon-catalog", 5),
     ("zizon-orders", 5),
@@ -83,7 +84,7 @@ fn check_floors(broken: &mut Vec<String>) -> Result<()> {
 
 fn check_sources(broken: &mut Vec<String>) -> Result<()> {
     let root = shell::root();
-    for room in ["zizon", "roles", "platform", "load", "tests", "xtask", "fuzz"] {
+    for room in ["zizon", "roles", "platform", "load", "sim", "tests", "xtask", "fuzz"] {
         visit(&root.join(room), &mut |path, text| {
             let shown = path.strip_prefix(&root).unwrap_or(path).display();
             for word in FORBIDDEN_EVERYWHERE.iter() {

@@ -27,6 +27,8 @@ pub mod request;
 mod routes;
 mod secrets;
 pub mod service;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod stock;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

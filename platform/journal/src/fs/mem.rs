@@ -106,6 +106,37 @@ impl MemFs {
         self.state.lock().faults.insert(fault, after);
     }
 
+    /// Takes back every fault that was injected and has not come yet. Power that is off stays off.
+    pub fn heal(&self) {
+        self.state.lock().faults.clear();
+    }
+
+    /// Whether the power is off.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.state.lock().off
+    }
+
+    /// Bytes that are taken.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.state.lock().used()
+    }
+
+    /// From here on nothing can be done, as for a process that was killed and whose destructors do not run.
+    pub fn cut(&self) {
+        self.state.lock().off = true;
+    }
+
+    /// The same disk for the next process: what was written is there, what was not synced can still be lost; no lock is
+    /// held and no fault is left.
+    pub fn resume(&self) {
+        let mut state = self.state.lock();
+        state.off = false;
+        state.faults.clear();
+        state.locks.clear();
+    }
+
     /// Number of changing operations so far (writes, syncs, allocations, changes of directories).
     #[must_use]
     pub fn changes(&self) -> u64 {

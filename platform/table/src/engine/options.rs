@@ -36,8 +36,11 @@ pub struct EngineOptions {
     /// that take turns; with callers that do not wait it only adds to the answer time.
     pub gather_max: Duration,
     /// Acknowledges before the sync. Wrong on purpose: the crash tests must catch it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub known_bad_acknowledge_early: bool,
+    /// Tells a failed condition before the state it rests on is durable. Wrong on purpose: the simulation must catch it.
+    #[cfg(any(test, feature = "simulation"))]
+    pub known_bad_refuse_early: bool,
 }
 
 impl Default for EngineOptions {
@@ -54,8 +57,10 @@ impl Default for EngineOptions {
             max_sealed: 4,
             max_first_level_runs: 32,
             gather_max: Duration::ZERO,
-            #[cfg(test)]
+            #[cfg(any(test, feature = "simulation"))]
             known_bad_acknowledge_early: false,
+            #[cfg(any(test, feature = "simulation"))]
+            known_bad_refuse_early: false,
         }
     }
 }

@@ -192,7 +192,8 @@ impl Engine {
             count(&self.counters.conditions_failed);
         }
         let written = matches!(decision.outcome, Outcome::Applied(_));
-        let at_once = decision.rests_on <= self.visible() || (written && self.answers_early(durability));
+        let early = if written { self.answers_early(durability) } else { self.refuses_early() };
+        let at_once = decision.rests_on <= self.visible() || early;
         let waiter = match waker {
             Some(waker) if !at_once => Some(core.waiters.add(decision.rests_on, waker.clone())),
             _ => None,
@@ -209,14 +210,25 @@ impl Engine {
         Submitted::Waiting(Ticket { seq: decision.rests_on, outcome: decision.outcome, waiter })
     }
 
-    #[cfg(not(test))]
+    #[cfg(not(any(test, feature = "simulation")))]
     fn answers_early(&self, durability: Durability) -> bool {
         durability == Durability::Ordered
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     fn answers_early(&self, durability: Durability) -> bool {
         durability == Durability::Ordered || self.options.known_bad_acknowledge_early
+    }
+
+    #[cfg(not(any(test, feature = "simulation")))]
+    #[expect(clippy::unused_self, reason = "the simulation's variant asks its options")]
+    const fn refuses_early(&self) -> bool {
+        false
+    }
+
+    #[cfg(any(test, feature = "simulation"))]
+    const fn refuses_early(&self) -> bool {
+        self.options.known_bad_refuse_early
     }
 
     fn tell(&self, outcome: &Outcome) -> Result<Applied, WriteError> {

@@ -41,6 +41,31 @@ impl Engine {
         Ok(report)
     }
 
+    /// [`Engine::check_online`] with the rebuilt state in memory: for simulations, which have no directory.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn check_in_memory(&self, options: &FsckOptions, hooks: &mut FsckHooks<'_>) -> Result<FsckReport, FsckError> {
+        let (at, snapshot) = self.snapshot()?;
+        let reader = self.reader();
+        let mut report = FsckReport { first_seq: reader.first().0, last_seq: at, ..FsckReport::default() };
+        if let Err(damage) = rebuild::verify(reader, hooks) {
+            report.journal_damage = Some(damage);
+            return Ok(report);
+        }
+        let scratch = crate::index::MemIndex::open(crate::index::MemDisk::default());
+        match rebuild::replay(reader, &scratch, at, &options.engine, hooks)? {
+            Ok(plans) => {
+                report.plans = plans;
+                let rebuilt = crate::index::Index::range(&scratch, Bound::Unbounded, Bound::Unbounded, at);
+                compare::compare(reader, rebuilt, snapshot, options.max_differences, hooks, &mut report);
+            }
+            Err(damage) => report.journal_damage = Some(damage),
+        }
+        Ok(report)
+    }
+
     /// All of the index at one moment. The range keeps what it needs.
     fn snapshot(&self) -> Result<(u64, IndexRange), FsckError> {
         for _ in 0..ATTEMPTS {

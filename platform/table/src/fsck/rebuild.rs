@@ -73,7 +73,7 @@ pub(super) fn verify(reader: &Reader, hooks: &mut FsckHooks<'_>) -> Result<(), S
 /// Applies all plans up to `last`. The outer error is the scratch index's, the inner one the journal's.
 pub(super) fn replay(
     reader: &Reader,
-    index: &LsmIndex,
+    index: &dyn Index,
     last: u64,
     options: &EngineOptions,
     hooks: &mut FsckHooks<'_>,

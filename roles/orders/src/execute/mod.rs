@@ -46,31 +46,38 @@ pub enum Mode {
     Stepwise,
 }
 
-/// The stepwise protocol, and the ways to break it that the tests must catch.
+/// The protocol, and the ways to break it that tests and the simulation must catch. Without them there is one variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Protocol {
+pub enum Protocol {
+    /// As it is meant.
     #[default]
     Sound,
     /// Holds are keyed by the order alone.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     NoNonce,
     /// The sweeper gives back without fencing the order.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     NoFence,
     /// The sweeper gives back under an old void without raising its generation.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     NoGenerationBump,
     /// Acknowledged before the order is durable.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     EarlyAcknowledge,
+    /// A failed attempt gives units back without looking whether it still holds them.
+    #[cfg(any(test, feature = "simulation"))]
+    BlindCompensation,
+    /// The settler brings a fact's effect without noting its position.
+    #[cfg(any(test, feature = "simulation"))]
+    NoPosition,
 }
 
 macro_rules! broken {
     ($name:ident, $variant:ident) => {
         const fn $name(self) -> bool {
-            #[cfg(test)]
+            #[cfg(any(test, feature = "simulation"))]
             return matches!(self, Self::$variant);
-            #[cfg(not(test))]
+            #[cfg(not(any(test, feature = "simulation")))]
             return false;
         }
     };
@@ -81,6 +88,8 @@ impl Protocol {
     broken!(no_fence, NoFence);
     broken!(no_generation_bump, NoGenerationBump);
     broken!(early_acknowledge, EarlyAcknowledge);
+    broken!(blind_compensation, BlindCompensation);
+    broken!(no_position, NoPosition);
 }
 
 /// An order that was decided on and has no stock yet.
@@ -192,6 +201,13 @@ impl Executor {
             settling: Arc::new(settle::Settling::new(mode)),
             mismatches: Arc::default(),
         }
+    }
+
+    /// The same with a protocol of the simulation's choice, and room for so many operations in a plan.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub(crate) fn broken(self, protocol: Protocol, plan_ops: usize) -> Self {
+        Self { protocol, plan_ops: self.plan_ops.min(plan_ops), ..self }
     }
 
     /// Places an order: with stock and durable, or not at all.

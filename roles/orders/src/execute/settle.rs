@@ -261,7 +261,8 @@ impl Executor {
         let seq = i64::try_from(at.0).unwrap_or(i64::MAX);
         for taken in &document.allocations {
             let key = shard::key(document.sku_of(taken), taken.shard);
-            let effect = shard::effect(key.clone(), fact.effect, i64::from(taken.units), Some(seq));
+            let once = (!self.protocol.no_position()).then_some(seq);
+            let effect = shard::effect(key.clone(), fact.effect, i64::from(taken.units), once);
             match self.table.write(effect, Durability::Ordered).await {
                 Ok(applied) => {
                     self.saw(applied);

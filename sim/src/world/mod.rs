@@ -1,0 +1,409 @@
+//! One deterministic world: a shop's process on a simulated disk, clients behind a simulated network, a reader of the
+//! feed, and whatever a seed lets go wrong.
+
+mod client;
+mod faults;
+mod handle;
+mod net;
+mod process;
+mod profile;
+mod reader;
+mod record;
+mod rest;
+mod table;
+mod task;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Poll;
+
+use zeroize::Zeroizing;
+use zizon_base::ids::{IdKey, OrderId};
+use zizon_journal::{Clock, Env, ManualClock, MemFs, SeededRng};
+use zizon_orders::keyring::Keyring;
+use zizon_orders::simulation::{stock_keys, stock_of};
+use zizon_table::{MemStore, OpenError, Seq, ShardId};
+
+use self::client::Client;
+use self::handle::{Answered, Claim, Done, Reply};
+use self::net::{Message, Net};
+use self::process::{Batch, Ground, Process};
+use self::profile::{Profile, skus};
+use self::reader::Reader;
+use self::task::{Task, finish};
+use crate::flaw::Flaw;
+use crate::trace::Trace;
+use crate::{Options, Stats};
+
+/// Size of the simulated disk while nothing is wrong with it.
+const DISK_BYTES: u64 = 64 << 20;
+/// When the world begins, milliseconds.
+const BEGINNING_MS: u64 = 1_800_000_000_000;
+/// Most requests the process works on at once.
+const MAX_TASKS: usize = 14;
+/// Shards that a product may have in a world.
+const MOST_SHARDS: u16 = 4;
+
+/// What goes wrong is told as a text.
+pub(crate) type Verdict = Result<(), String>;
+
+pub(crate) struct World {
+    profile: Profile,
+    rng: Arc<SeededRng>,
+    clock: Arc<ManualClock>,
+    latest_ms: u64,
+    fs: MemFs,
+    ground: Ground,
+    process: Option<Process>,
+    paused_until: u64,
+    /// The supervisor starts the process again at this step.
+    start_at: u64,
+    net: Net,
+    clients: Vec<Client>,
+    reader: Reader,
+    /// Batches of the feed on their way to the reader.
+    told: Vec<(u64, Vec<zizon_table::Change>)>,
+    acknowledged: BTreeMap<OrderId, Vec<u8>>,
+    pub trace: Trace,
+    pub stats: Stats,
+}
+
+impl World {
+    pub fn new(options: &Options, keyring: Keyring) -> Result<Self, String> {
+        let rng = Arc::new(SeededRng::new(options.seed));
+        let secret = [7; 32];
+        let ids = IdKey::new(&Zeroizing::new(secret));
+        let profile = Profile::drawn(options, &rng, &ids);
+        let clock = Arc::new(ManualClock::at(BEGINNING_MS));
+        let fs = MemFs::new(DISK_BYTES);
+        let env = env(&fs, &clock, &rng);
+        let ground = Ground {
+            env,
+            store: MemStore::new(),
+            recorder: Arc::default(),
+            flaky: Arc::default(),
+            rng: Arc::clone(&rng),
+            keyring,
+            secret,
+        };
+        let numbers = 0..profile.clients;
+        let clients = numbers.map(|n| Client::drawn(n, profile.asks_per_client, profile.keys.len(), &rng)).collect();
+        let reader = Reader::new(profile.flaw == Some(Flaw::NoHighWaterMark));
+        let mut world = Self {
+            profile,
+            rng,
+            clock,
+            latest_ms: BEGINNING_MS,
+            fs,
+            ground,
+            process: None,
+            paused_until: 0,
+            start_at: 0,
+            net: Net::default(),
+            clients,
+            reader,
+            told: Vec::new(),
+            acknowledged: BTreeMap::new(),
+            trace: Trace::new(options.trace),
+            stats: Stats::default(),
+        };
+        world.open(true)?;
+        world.put_stock_in()?;
+        Ok(world)
+    }
+
+    pub fn into_lines(self) -> Vec<String> {
+        self.trace.into_lines()
+    }
+
+    fn put_stock_in(&mut self) -> Verdict {
+        let Some(process) = &self.process else { return Err("the process does not start on an empty disk".to_owned()) };
+        let (shop, engine) = (Arc::clone(&process.shop), Arc::clone(&process.engine));
+        let (stock, shards) = (self.profile.stock, self.profile.shards);
+        let put = async move {
+            for (sku, units) in skus().iter().zip(stock) {
+                shop.set_stock(sku, units).await?;
+            }
+            if shards > 1 { shop.split_stock(&skus()[0], 51).await } else { Ok(()) }
+        };
+        finish(put, || {
+            engine.sync_once();
+        })?
+        .map_err(|error| format!("stock cannot be put in: {error}"))?;
+        self.shown()
+    }
+
+    /// Starts the process; a disk that does not answer is tried again later.
+    fn open(&mut self, background: bool) -> Verdict {
+        match Process::start(&self.ground, &self.profile, background) {
+            Ok(process) => {
+                let visible = process.engine.visible();
+                self.trace.note("start", &[visible]);
+                process.shop.confirm_prices();
+                self.process = Some(process);
+                self.stats.starts += 1;
+                self.shown()?;
+                self.acknowledged_orders_stand()
+            }
+            Err(OpenError::Journal(zizon_journal::OpenError::Io { .. })) => {
+                self.trace.note("start failed", &[]);
+                self.start_at = self.trace.step + 5;
+                Ok(())
+            }
+            Err(error) => Err(format!("the table does not open again: {error}")),
+        }
+    }
+
+    /// Runs `steps` steps of the schedule.
+    pub fn run(&mut self, steps: u64) -> Verdict {
+        for _ in 0..steps {
+            self.trace.step += 1;
+            self.step(true)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, faults: bool) -> Verdict {
+        let tasks = self.profile.task_weight;
+        let rng = Arc::clone(&self.rng);
+        match rng.below(tasks + 60) {
+            0..14 => self.sync(),
+            14..26 => self.deliver(),
+            26..38 => self.clients_ask(),
+            38..42 => self.reader_reads(),
+            42..47 => {
+                self.pass(1 + rng.below(80));
+                Ok(())
+            }
+            47 => {
+                self.pass(if rng.below(3) == 0 { 61_000 } else { 5_000 });
+                Ok(())
+            }
+            48..50 => self.maintain(),
+            50..52 => {
+                // Catalog says that its prices hold.
+                if let Some(process) = self.alive() {
+                    process.shop.confirm_prices();
+                }
+                Ok(())
+            }
+            52..56 if faults => self.something_goes_wrong(),
+            _ => self.work(),
+        }?;
+        self.supervise()
+    }
+
+    /// Time goes on.
+    fn pass(&mut self, ms: u64) {
+        self.clock.advance_ms(ms);
+        self.latest_ms = self.latest_ms.max(self.clock.wall_ms());
+    }
+
+    /// The process, unless it is down or stands still.
+    fn alive(&mut self) -> Option<&mut Process> {
+        if self.trace.step < self.paused_until { None } else { self.process.as_mut() }
+    }
+
+    /// Polls a task that is ready, once or a few times.
+    fn work(&mut self) -> Verdict {
+        let step = self.trace.step;
+        let (rng, stall) = (Arc::clone(&self.rng), self.profile.faults.stall);
+        let Some(process) = self.alive() else { return Ok(()) };
+        let ready: Vec<usize> = (0..process.tasks.len()).filter(|&at| process.tasks[at].is_ready(step)).collect();
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let at = ready[usize::try_from(rng.below(ready.len() as u64)).unwrap_or(0)];
+        let task = &mut process.tasks[at];
+        if stall && rng.below(40) == 0 {
+            task.stalled_until = step + 20 + rng.below(300);
+            return Ok(());
+        }
+        for _ in 0..=rng.below(4) {
+            if let Poll::Ready(done) = task.poll() {
+                drop(process.tasks.swap_remove(at));
+                return self.done(done);
+            }
+            if !task.is_ready(step) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, done: Done) -> Verdict {
+        let Done::Answered(answered) = done else { return Ok(()) };
+        let Answered { client, question, ask, asking, reply } = *answered;
+        let learned = reply.learned();
+        self.check_reply(ask, asking, &reply)?;
+        self.net.send(Message::Answer { client, question, learned });
+        Ok(())
+    }
+
+    /// Checks what can be checked of an answer at once, and notes it in the history.
+    fn check_reply(&mut self, ask: net::Ask, asking: record::Asking, reply: &Reply) -> Verdict {
+        let key = &self.profile.keys[ask.key()];
+        let mut recorder = self.ground.recorder.lock();
+        self.stats.answers += 1;
+        match reply.claim(ask) {
+            Claim::That(call) => recorder.answered(asking, Some(call)),
+            Claim::Nothing => recorder.answered(asking, None),
+            Claim::Unknown => self.stats.unknown += 1,
+            Claim::Never => {
+                let Reply::Refused(problem) = reply else { return Ok(()) };
+                let detail = problem.detail.as_deref().unwrap_or_default();
+                return Err(format!("{ask:?} was answered {} ({detail})", problem.code.slug()));
+            }
+        }
+        if let (Reply::Refused(_), net::Ask::Place(_, body)) = (reply, ask) {
+            for (product, available) in reply.shorts(key.units[usize::from(body)]) {
+                self.stats.refused += 1;
+                if !recorder.was_level(product, available, recorder.began(asking)) {
+                    let product = profile::PRODUCTS[product];
+                    return Err(format!("a refusal says {available} of {product} are left; there never were while it was asked"));
+                }
+            }
+        }
+        drop(recorder);
+        if let Reply::Placed { body, replayed } = reply {
+            self.trace.note(if *replayed { "replayed" } else { "created" }, &[ask.key() as u64]);
+            self.stats.placed += u64::from(!replayed);
+            self.stats.replayed += u64::from(*replayed);
+            let first = self.acknowledged.entry(key.id).or_insert_with(|| body.clone());
+            if first != body {
+                return Err(format!("order {} was answered with other bytes than the first time", key.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self) -> Verdict {
+        let Some(message) = self.net.take(&self.rng, self.trace.step) else { return Ok(()) };
+        match message {
+            Message::Answer { client, question, learned } => self.clients[client].hear(question, learned),
+            Message::Request { client, question, ask } => {
+                let key = self.profile.keys[ask.key()].clone();
+                let recorder = Arc::clone(&self.ground.recorder);
+                let Some(process) = self.process.as_mut().filter(|process| process.tasks.len() < MAX_TASKS) else {
+                    return Ok(());
+                };
+                let asking = recorder.lock().asked(key.id, handle::unanswered(ask));
+                let shop = Arc::clone(&process.shop);
+                process.tasks.push(Task::new(async move {
+                    let reply = handle::handle(shop, ask, key).await;
+                    Done::Answered(Box::new(Answered { client, question, ask, asking, reply }))
+                }));
+                self.trace.note("request", &[client as u64, question, ask.key() as u64]);
+            }
+        }
+        Ok(())
+    }
+
+    fn clients_ask(&mut self) -> Verdict {
+        let at = usize::try_from(self.rng.below(self.clients.len() as u64)).unwrap_or(0);
+        if let Some(message) = self.clients[at].ask(&self.rng, self.trace.step) {
+            self.net.send(message);
+        }
+        Ok(())
+    }
+
+    /// Takes a batch, or runs the one that was taken, or publishes the one that ran.
+    fn sync(&mut self) -> Verdict {
+        let Some(process) = self.alive() else { return Ok(()) };
+        match process.batch.take() {
+            None => {
+                process.batch = process.engine.begin_sync().map(Batch::Taken);
+                Ok(())
+            }
+            Some(Batch::Taken(mut batch)) => {
+                process.batch = Some(Batch::Ran(batch.run()));
+                Ok(())
+            }
+            Some(Batch::Ran(outcome)) => {
+                let finished = process.engine.finish(outcome);
+                let visible = process.engine.visible();
+                self.trace.note("durable", &[visible, u64::from(finished.durable)]);
+                if finished.durable { self.shown() } else { Ok(()) }
+            }
+        }
+    }
+
+    /// What readers see has changed: the stock equation must hold of it.
+    fn shown(&mut self) -> Verdict {
+        let Some(process) = &self.process else { return Ok(()) };
+        let engine = Arc::clone(&process.engine);
+        let mut recorder = self.ground.recorder.lock();
+        recorder.visible(engine.visible());
+        for (product, sku) in skus().iter().enumerate() {
+            let items = match engine.get_many(&stock_keys(sku, MOST_SHARDS)) {
+                Ok(items) => items,
+                Err(zizon_table::ReadError::Unavailable(_) | zizon_table::ReadError::Closed) => return Ok(()),
+                Err(error) => return Err(format!("stock of {sku} cannot be read: {error}", sku = sku.as_str())),
+            };
+            let Some((issued, shards)) = stock_of(&items) else { continue };
+            let on_hand: i64 = shards.iter().map(zizon_orders::stock::shard::Shard::on_hand).sum();
+            if let Some(shard) = shards.iter().find(|shard| !shard.is_sound()) {
+                return Err(format!("a count of {} is negative: {shard:?}", sku.as_str()));
+            }
+            if on_hand != issued {
+                return Err(format!("{issued} units of {} were put in, {on_hand} are accounted for", sku.as_str()));
+            }
+            recorder.level(product, shards.iter().map(|shard| shard.available).sum());
+        }
+        Ok(())
+    }
+
+    fn maintain(&mut self) -> Verdict {
+        let compress = self.rng.below(2) == 0;
+        let Some(process) = self.alive() else { return Ok(()) };
+        if compress {
+            process.engine.compress_segment();
+        } else {
+            // What fails is tried again later, as the engine's own thread does.
+            let _ = process.engine.maintain();
+        }
+        Ok(())
+    }
+
+    fn reader_reads(&mut self) -> Verdict {
+        if self.told.len() < 4 && self.rng.below(2) == 0 {
+            let (from, limit) = (self.reader.next(), 1 + u32::try_from(self.rng.below(20)).unwrap_or(0));
+            let Some(process) = self.alive() else { return Ok(()) };
+            if let Ok(changes) = process.engine.changes(ShardId::ONLY, Seq(from), limit) {
+                self.told.push((from, changes));
+            }
+            return Ok(());
+        }
+        if self.told.is_empty() {
+            return Ok(());
+        }
+        let at = usize::try_from(self.rng.below(self.told.len() as u64)).unwrap_or(0);
+        // Now and then it arrives and stays on its way: it comes a second time.
+        let twice = self.rng.below(4) == 0;
+        let (from, changes) = if twice { self.told[at].clone() } else { self.told.swap_remove(at) };
+        self.reader.take(from, &changes)?;
+        if self.rng.below(3) == 0 {
+            self.reader.save();
+        }
+        Ok(())
+    }
+
+    /// Starts the process again where it is down or has to end.
+    fn supervise(&mut self) -> Verdict {
+        if self.process.as_ref().is_some_and(Process::has_failed) {
+            self.trace.note("failed", &[]);
+            self.kill();
+        }
+        if self.process.is_none() && self.trace.step >= self.start_at {
+            if self.fs.is_off() {
+                self.lose_power();
+            }
+            return self.open(true);
+        }
+        Ok(())
+    }
+}
+
+fn env(fs: &MemFs, clock: &Arc<ManualClock>, rng: &Arc<SeededRng>) -> Env {
+    Env { clock: Arc::clone(clock) as Arc<dyn Clock>, rng: rng.clone(), fs: Arc::new(fs.clone()) }
+}
