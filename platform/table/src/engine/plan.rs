@@ -269,6 +269,12 @@ impl Engine {
                 count(&self.counters.throttled);
                 WriteError::Throttled
             }
+            // The disk did not answer; what is stored may be whole.
+            PlanError::Stored(error @ ReadError::Unavailable(_)) => {
+                tracing::warn!(error = %error, "a stored item could not be read, the write that needs it is refused");
+                count(&self.counters.throttled);
+                WriteError::Throttled
+            }
             PlanError::Stored(error) => {
                 tracing::error!(error = %error, "a stored item cannot be read, the write that needs it is refused");
                 invalid(format!("stored item cannot be read: {error}"))

@@ -8,7 +8,7 @@ use zizon_journal::{ManualClock, MemFault, MemFs};
 
 use super::world::{env, env_at, open, small};
 use crate::engine::{Engine, EngineStatus, MemStore, OpenError, Submitted};
-use crate::{Cond, Durability, EngineOptions, Item, Key, Op, ReadError, WriteError};
+use crate::{Cond, Durability, EngineOptions, Item, Key, Op, Patch, Path as AttrPath, ReadError, WriteError};
 
 fn put(n: i64) -> Vec<Op> {
     let item = Item::new(Key::new("p", format!("{n:04}"))).with("n", n).with("b", vec![7; 300]);
@@ -70,6 +70,23 @@ fn a_failed_write_stops_the_engine_and_leaves_what_was_in_flight_unknown() {
 #[test]
 fn a_short_write_stops_the_engine_and_leaves_what_was_in_flight_unknown() {
     stops_after(MemFault::ShortWrite);
+}
+
+#[test]
+fn a_write_that_needs_an_item_which_the_disk_does_not_give_is_refused_for_the_moment() {
+    let (fs, store) = (MemFs::new(64 << 20), MemStore::new());
+    let engine = open(&fs, &store, &small()).expect("it opens");
+    written(&engine, 1);
+    let key = Key::new("p", "0001");
+    let patch = |cond| vec![Op::Patch { key: key.clone(), patches: vec![Patch::AddInt(AttrPath::attr("n"), 1)], cond }];
+    fs.inject(MemFault::ReadError, 0);
+    assert_eq!(refused(&engine, patch(Cond::Always)), WriteError::Throttled);
+    // The same where only the answer needs the item.
+    fs.inject(MemFault::ReadError, 0);
+    let exists = Op::Put { item: Item::new(key.clone()), cond: Cond::NotExists };
+    assert_eq!(refused(&engine, vec![exists]), WriteError::Throttled);
+    assert_eq!(engine.status(), EngineStatus::Open);
+    let Submitted::Waiting(_) = submit(&engine, patch(Cond::Always)) else { panic!("the next one is accepted") };
 }
 
 #[test]
