@@ -153,7 +153,7 @@ impl World {
         let shop = Arc::clone(&process.shop);
         let sku = skus()[usize::try_from(rng.below(2)).unwrap_or(0)].clone();
         let split = rng.below(3) == 0;
-        let units = i64::try_from(rng.below(5)).unwrap_or(0);
+        let units = i64::try_from(rng.below(9)).unwrap_or(0);
         process.tasks.push(Task::new(async move {
             // Refused or not: the equation must hold either way.
             let _ = if split { shop.split_stock(&sku, 51).await } else { shop.set_stock(&sku, units).await };

@@ -330,6 +330,13 @@ impl World {
 
     /// What readers see has changed: the stock equation must hold of it.
     fn shown(&mut self) -> Verdict {
+        self.fs.hold_faults(true);
+        let holds = self.stock_equation_holds();
+        self.fs.hold_faults(false);
+        holds
+    }
+
+    fn stock_equation_holds(&self) -> Verdict {
         let Some(process) = &self.process else { return Ok(()) };
         let engine = Arc::clone(&process.engine);
         let mut recorder = self.ground.recorder.lock();

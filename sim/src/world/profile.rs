@@ -90,16 +90,16 @@ impl Profile {
     pub fn drawn(options: &Options, rng: &SeededRng, ids: &IdKey) -> Self {
         let drawn = if rng.below(2) == 0 { Mode::Atomic } else { Mode::Stepwise };
         let mode = options.mode.or(options.flaw.map(Flaw::mode)).unwrap_or(drawn);
-        let count = 2 + rng.below(6);
+        let count = 2 + rng.below(10);
         let keys = (0..count).map(|number| order_key(number, rng, ids)).collect();
         Self {
             mode,
             flaw: options.flaw,
             faults: Faults::drawn(rng),
             clients: usize::try_from(2 + rng.below(4)).unwrap_or(2),
-            asks_per_client: usize::try_from(3 + rng.below(8)).unwrap_or(3),
+            asks_per_client: usize::try_from(3 + rng.below(12)).unwrap_or(3),
             keys,
-            stock: [1 + below(rng, 5), 1 + below(rng, 3)],
+            stock: [1 + below(rng, 9), 1 + below(rng, 6)],
             shards: if rng.below(2) == 0 { 1 } else { 2 },
             // With few operations, orders over both products go stepwise and the others atomically.
             plan_ops: if rng.below(3) == 0 { 2 } else { usize::MAX },

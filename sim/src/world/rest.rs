@@ -34,8 +34,9 @@ impl World {
         self.net.heal();
         self.paused_until = 0;
         match self.rng.below(3) {
-            0 => self.kill(),
+            0 if !self.fs.is_off() => self.kill(),
             1 => self.lose_power(),
+            _ if self.fs.is_off() => self.lose_power(),
             _ => {}
         }
         for _ in 0..PATIENCE {
@@ -96,7 +97,14 @@ impl World {
     }
 
     /// Every order that was ever answered with 201 answers with the same bytes.
-    pub(super) fn acknowledged_orders_stand(&mut self) -> Verdict {
+    pub(super) fn acknowledged_orders_stand(&self) -> Verdict {
+        self.fs.hold_faults(true);
+        let all = self.each_acknowledged_order_stands();
+        self.fs.hold_faults(false);
+        all
+    }
+
+    fn each_acknowledged_order_stands(&self) -> Verdict {
         let Some(process) = &self.process else { return Ok(()) };
         let (shop, engine) = (Arc::clone(&process.shop), Arc::clone(&process.engine));
         for (id, body) in &self.acknowledged {

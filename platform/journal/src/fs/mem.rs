@@ -41,6 +41,8 @@ struct State {
     capacity: u64,
     locks: BTreeMap<PathBuf, u32>,
     faults: BTreeMap<MemFault, u64>,
+    /// Faults wait.
+    held: bool,
     off: bool,
     changes: u64,
 }
@@ -90,6 +92,7 @@ impl MemFs {
             capacity,
             locks: BTreeMap::new(),
             faults: BTreeMap::new(),
+            held: false,
             off: false,
             changes: 0,
         };
@@ -109,6 +112,11 @@ impl MemFs {
     /// Takes back every fault that was injected and has not come yet. Power that is off stays off.
     pub fn heal(&self) {
         self.state.lock().faults.clear();
+    }
+
+    /// While on, injected faults neither come nor come nearer: for looks that are no part of what is tested.
+    pub fn hold_faults(&self, on: bool) {
+        self.state.lock().held = on;
     }
 
     /// Whether the power is off.
@@ -261,6 +269,9 @@ impl State {
     }
 
     fn due(&mut self, fault: MemFault) -> bool {
+        if self.held {
+            return false;
+        }
         match self.faults.get_mut(&fault) {
             Some(0) => self.faults.remove(&fault).is_some(),
             Some(left) => {
