@@ -123,7 +123,9 @@ pub fn run(options: &Options) -> Outcome {
     let keyring = KEYRING.with(Clone::clone);
     let mut world = match World::new(options, keyring) {
         Ok(world) => world,
-        Err(why) => return Outcome { violated: Some(why), hash: 0, steps: 0, stats: Stats::default(), lines: Vec::new() },
+        Err(why) => {
+            return Outcome { violated: Some(why), hash: 0, steps: 0, stats: Stats::default(), lines: Vec::new() };
+        }
     };
     let violated = world.run(options.steps).and_then(|()| world.rest()).and_then(|()| world.check()).err();
     let (steps, stats) = (world.trace.step, world.stats);

@@ -109,7 +109,12 @@ fn an_order_expires_or_is_called_off_but_not_both() {
         at(4, 5, Call::Stands(Life::Expired)),
     ];
     assert_eq!(verdict(&OrderKey, &expired), Verdict::Linearizable);
-    let both = [at(0, 1, Call::Created(0)), unknown(0, 9, Call::MaybeExpired), at(2, 3, Call::CalledOff), at(4, 5, Call::TooLate)];
+    let both = [
+        at(0, 1, Call::Created(0)),
+        unknown(0, 9, Call::MaybeExpired),
+        at(2, 3, Call::CalledOff),
+        at(4, 5, Call::TooLate),
+    ];
     assert_eq!(verdict(&OrderKey, &both), Verdict::Impossible { explained: 2 });
 }
 

@@ -260,7 +260,9 @@ impl World {
                 self.stats.refused += 1;
                 if !recorder.was_level(product, available, recorder.began(asking)) {
                     let product = profile::PRODUCTS[product];
-                    return Err(format!("a refusal says {available} of {product} are left; there never were while it was asked"));
+                    return Err(format!(
+                        "a refusal says {available} of {product} are left; there never were while it was asked"
+                    ));
                 }
             }
         }

@@ -52,8 +52,7 @@ impl Process {
     /// Opens the table and begins to serve; with `background`, everything that goes on beside requests.
     pub fn start(ground: &Ground, profile: &Profile, background: bool) -> Result<Self, OpenError> {
         let store = Arc::new(ground.store.clone());
-        let engine =
-            Engine::open(ground.env.clone(), Path::new(JOURNAL), store, profile.engine.clone(), &mut |_| {})?;
+        let engine = Engine::open(ground.env.clone(), Path::new(JOURNAL), store, profile.engine.clone(), &mut |_| {})?;
         let engine = Arc::new(engine);
         let table = Arc::new(SimTable {
             engine: Arc::clone(&engine),

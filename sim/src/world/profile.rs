@@ -125,9 +125,8 @@ fn order_key(number: u64, rng: &SeededRng, ids: &IdKey) -> OrderKey {
 
 fn body(user: &str, key: &str, units: [u32; 2]) -> String {
     let lines = PRODUCTS.iter().zip(units).filter(|(_, units)| *units > 0);
-    let lines: Vec<String> = lines
-        .map(|(sku, units)| format!(r#"{{"product_id":"{sku}","quantity":{units},"price":{PRICE}}}"#))
-        .collect();
+    let lines: Vec<String> =
+        lines.map(|(sku, units)| format!(r#"{{"product_id":"{sku}","quantity":{units},"price":{PRICE}}}"#)).collect();
     format!(r#"{{"user_id":"{user}","items":[{}],"idempotency_key":"{key}"}}"#, lines.join(","))
 }
 

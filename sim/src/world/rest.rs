@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use zizon_base::ids::OrderId;
 use zizon_orders::execute::{ExecuteError, Settler};
 use zizon_orders::order::state::{State, apply};
 use zizon_orders::simulation::{Told, audit, stock_keys, stock_of, told};
@@ -112,7 +113,9 @@ impl World {
             match engine.get(&zizon_orders::simulation::order_key(id)) {
                 Ok(Some(item)) => match told(&item.key, &item) {
                     Ok(Told::Placed(_, document)) if shop.first_answer(id, &document) == *body => {}
-                    Ok(Told::Placed(..)) => return Err(format!("acknowledged order {id} is not what was acknowledged")),
+                    Ok(Told::Placed(..)) => {
+                        return Err(format!("acknowledged order {id} is not what was acknowledged"));
+                    }
                     _ => return Err(format!("{id} was acknowledged and is void")),
                 },
                 Ok(None) => return Err(format!("{id} was acknowledged and is not there")),
@@ -153,8 +156,13 @@ impl World {
             return Ok(());
         }
         let at = self.reader.log.iter().zip(&should).take_while(|(is, should)| is == should).count();
-        let (is, should) = (self.reader.log.get(at), should.get(at));
-        Err(format!("the reader of the feed counted {is:?} where the feed has {should:?}"))
+        let shown = |entry: Option<&(u64, OrderId, u32)>| match entry {
+            Some((seq, id, 0)) => format!("order {id} at {seq}"),
+            Some((seq, id, version)) => format!("fact {version} of order {id} at {seq}"),
+            None => "nothing".to_owned(),
+        };
+        let (is, should) = (shown(self.reader.log.get(at)), shown(should.get(at)));
+        Err(format!("the reader of the feed counted {is} where the feed has {should}"))
     }
 
     /// Every order that stands is one that was asked for, under the key it was asked for with.
@@ -193,12 +201,7 @@ impl World {
         Ok(())
     }
 
-    fn linearizable<M: Model>(
-        &mut self,
-        model: &M,
-        history: &[Entry<M::Call>],
-        what: &dyn Fn() -> String,
-    ) -> Verdict
+    fn linearizable<M: Model>(&mut self, model: &M, history: &[Entry<M::Call>], what: &dyn Fn() -> String) -> Verdict
     where
         M::Call: std::fmt::Debug,
     {

@@ -1,0 +1,54 @@
+//! The size that runs with every change. `zizon-sim --seeds 0..20000` is the same with more seeds.
+
+use zizon_sim::{Flaw, Hunt, Mode, Options, hunt, run, sweep};
+
+#[test]
+fn three_hundred_seeds_break_nothing_and_do_enough_to_break_something() {
+    let (stats, caught) = sweep(&Hunt { jobs: 2, ..Hunt::sound(0..300) }, &|_| true);
+    assert_eq!(caught, None, "replay it with `cargo run --release -p zizon-sim -- --seed N --trace`");
+    assert_eq!(stats.undecided, 0, "a history was too large to be checked");
+    assert!(stats.placed > 600 && stats.replayed > 1_000 && stats.refused > 1_000, "{stats:?}");
+    assert!(stats.unknown > 10 && stats.crashes > 600 && stats.power_losses > 200, "{stats:?}");
+    assert!(stats.histories > 1_500 && stats.calls > 30_000, "{stats:?}");
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again_and_another_seed_another_one() {
+    for mode in [Mode::Atomic, Mode::Stepwise] {
+        for seed in 0..20 {
+            let options = Options { mode: Some(mode), ..Options::seed(seed) };
+            let first = run(&options);
+            assert_eq!(first, run(&options), "{mode:?}, seed {seed}");
+            // A trace changes nothing.
+            assert_eq!(first.hash, run(&Options { trace: true, ..options }).hash, "{mode:?}, seed {seed}");
+            let other = run(&Options { seed: seed + 1_000, ..options });
+            assert_ne!(first.hash, other.hash, "{mode:?}, seed {seed}");
+        }
+    }
+}
+
+/// Seeds within which each flaw must show: some ten times as many as it takes.
+fn bound(flaw: Flaw) -> u64 {
+    match flaw {
+        Flaw::NoGenerationBump => 10_000,
+        Flaw::NoFence | Flaw::NoPosition => 300,
+        _ => 100,
+    }
+}
+
+#[test]
+fn every_known_flaw_is_caught() {
+    for flaw in Flaw::ALL {
+        let caught = hunt(flaw, 0..bound(flaw));
+        assert!(caught.is_some(), "{flaw} is not caught: {}", flaw.about());
+    }
+}
+
+#[test]
+fn a_flaw_has_one_name() {
+    for flaw in Flaw::ALL {
+        assert_eq!(flaw.name().parse(), Ok(flaw));
+    }
+    let unknown = "no-such".parse::<Flaw>().expect_err("there is no such flaw");
+    assert!(unknown.contains("no-nonce"), "{unknown}");
+}
