@@ -13,6 +13,8 @@
 mod flaw;
 mod hunt;
 pub mod linear;
+#[cfg(feature = "model")]
+pub mod model;
 mod trace;
 mod world;
 

@@ -52,3 +52,27 @@ fn a_flaw_has_one_name() {
     let unknown = "no-such".parse::<Flaw>().expect_err("there is no such flaw");
     assert!(unknown.contains("no-nonce"), "{unknown}");
 }
+
+#[cfg(feature = "model")]
+mod model {
+    use zizon_sim::model::{Bounds, Variant, check};
+
+    #[test]
+    fn the_model_of_the_stepwise_protocol_holds_in_every_state() {
+        for bounds in Bounds::small() {
+            let checked = check(&bounds);
+            assert_eq!(checked.violated, None, "{}", bounds.name);
+            assert!(checked.states > 10_000, "{}: {} states", bounds.name, checked.states);
+            assert!(checked.unreachable.is_empty(), "{}: never {:?}", bounds.name, checked.unreachable);
+        }
+    }
+
+    #[test]
+    fn every_broken_model_is_refuted() {
+        for variant in Variant::BROKEN {
+            let refuted =
+                Bounds::small().into_iter().any(|bounds| check(&Bounds { variant, ..bounds }).violated.is_some());
+            assert!(refuted, "{variant} is not refuted");
+        }
+    }
+}

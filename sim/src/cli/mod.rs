@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "model")]
+mod model;
 mod show;
 
 use std::ops::Range;
@@ -47,6 +49,13 @@ enum Rung {
         /// Seeds to try for each
         #[arg(long, value_name = "N", default_value_t = 20_000)]
         seeds: u64,
+    },
+    /// Searches every state of the stepwise protocol within small bounds, and refutes every broken variant
+    #[cfg(feature = "model")]
+    Model {
+        /// Larger bounds: some minutes and gigabytes
+        #[arg(long)]
+        large: bool,
     },
 }
 
@@ -100,6 +109,8 @@ pub fn run(args: &Args) -> Result<End, String> {
     }
     match (&args.rung, args.seed) {
         (Some(Rung::Flaws { seeds }), _) => Ok(flaws(*seeds)),
+        #[cfg(feature = "model")]
+        (Some(Rung::Model { large }), _) => Ok(model::run(*large)),
         (None, Some(seed)) => Ok(one(args, seed)),
         (None, None) => Ok(many(args)),
     }
