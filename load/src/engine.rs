@@ -55,12 +55,13 @@ pub(crate) fn on_own_runtime<T: Send>(name: &str, work: impl Future<Output = T> 
 async fn drive(load: &OrdersLoad, mut progress: impl FnMut(&Progress) + Send) -> Result<Report, LoadError> {
     load.check()?;
     let target = Target::new(&load.url, &load.ca_file)?;
-    let offer = Offer::find(load, &target).await?;
+    let offers = Offer::find_all(load, &target).await?;
     let acks_failed = |source| LoadError::Acks { file: load.acks.clone().unwrap_or_default(), source };
     let acks = load.acks.as_deref().map(Writer::open).transpose().map_err(acks_failed)?;
     let connections = connect_all(&target, load.connections).await?;
 
-    let template = OrderTemplate::new(&target, &offer, load.quantity);
+    let templates: Arc<[OrderTemplate]> =
+        offers.iter().map(|offer| OrderTemplate::new(&target, offer, load.quantity)).collect();
     let shared = Arc::new(Shared {
         keys: key_maker(load)?,
         pace: match load.rate {
@@ -84,7 +85,8 @@ async fn drive(load: &OrdersLoad, mut progress: impl FnMut(&Progress) + Send) ->
     for connection in connections {
         let worker = Worker {
             shared: shared.clone(),
-            template: template.clone(),
+            templates: templates.clone(),
+            template: templates.first().cloned().unwrap_or_default(),
             picker: Picker::seeded().map_err(no_randomness)?,
             connection: Some(connection),
         };
@@ -221,7 +223,7 @@ impl Seen {
             return;
         }
         let (elapsed, since) = (shared.start.elapsed(), self.at.elapsed());
-        let tally = shared.tally();
+        let mut tally = shared.tally();
         let orders = tally.created + tally.replayed;
         let waiting = match &shared.pace {
             Pace::Open { schedule, .. } => schedule.due(elapsed).saturating_sub(shared.taken.load(Ordering::Relaxed)),
@@ -236,8 +238,11 @@ impl Seen {
             replayed: tally.replayed,
             errors: tally.errors,
             waiting,
-            p99_ms: quantile_ms(&tally, 0.99),
+            p99_ms: quantile_ms(&tally.latency, 0.99),
+            recent_p50_ms: quantile_ms(&tally.recent, 0.5),
+            recent_p99_ms: quantile_ms(&tally.recent, 0.99),
         };
+        tally.recent.reset();
         drop(tally);
         self.orders = orders;
         self.at = Instant::now();

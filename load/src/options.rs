@@ -13,6 +13,8 @@ pub const DEFAULT_PRODUCT: &str = "PROD001";
 /// Price of [`DEFAULT_PRODUCT`] in KRW, as the demo data sell it.
 pub const DEFAULT_PRICE: i64 = 2_690_000;
 
+/// The most products one run orders.
+const PRODUCTS_MAX: usize = 1_000_000;
 /// The most connections one run opens.
 const CONNECTIONS_MAX: usize = 10_000;
 /// The highest scheduled rate, per second.
@@ -81,6 +83,9 @@ pub struct OrdersLoad {
     pub keys: Keys,
     /// Product to order; its price is asked of the catalog first. `None` is [`DEFAULT_PRODUCT`] at [`DEFAULT_PRICE`].
     pub product: Option<String>,
+    /// More products than one: each order takes one of them at random, at the price the catalog gave before the run.
+    /// Empty: [`OrdersLoad::product`] alone.
+    pub products: Vec<String>,
     /// Units per order.
     pub quantity: u32,
     /// Users to draw from at random; with [`Keys::Fixed`] there is one.
@@ -107,6 +112,7 @@ impl OrdersLoad {
             duration: Duration::from_secs(30),
             keys: Keys::Fresh,
             product: None,
+            products: Vec::new(),
             quantity: 1,
             users: 100_000,
             connections: 64,
@@ -128,6 +134,12 @@ impl OrdersLoad {
         }
         if self.connections == 0 || self.connections > CONNECTIONS_MAX {
             return bad("connections", format!("must be between 1 and {CONNECTIONS_MAX}"));
+        }
+        if self.products.len() > PRODUCTS_MAX {
+            return bad("products", format!("must be at most {PRODUCTS_MAX}"));
+        }
+        if self.keys == Keys::Fixed && self.products.len() > 1 {
+            return bad("products", "must be one with a fixed key: a key stands for one order".into());
         }
         if self.quantity == 0 {
             return bad("quantity", "must be at least 1".into());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::options::{OrdersLoad, Rate};
@@ -28,6 +29,14 @@ pub struct Report {
     pub p999_ms: f64,
     /// Longest latency, in ms.
     pub max_ms: f64,
+    /// Median latency of the 201 answers alone, from the intended start, in ms.
+    pub accepted_p50_ms: f64,
+    /// Their 99th percentile, in ms.
+    pub accepted_p99_ms: f64,
+    /// Median time from sending to a 503, in ms; 0 without any.
+    pub refused_p50_ms: f64,
+    /// The 99th percentile of it, in ms.
+    pub refused_p99_ms: f64,
     /// 201 answers that made an order.
     pub created: u64,
     /// 201 answers marked `Idempotent-Replayed`.
@@ -62,11 +71,13 @@ pub struct Report {
 }
 
 /// The state of a run, each second.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Progress {
-    /// Since the first intended start.
+    /// Since the first intended start; seconds in JSON.
+    #[serde(serialize_with = "seconds")]
     pub elapsed: Duration,
-    /// Of how much.
+    /// Of how much; seconds in JSON.
+    #[serde(serialize_with = "seconds")]
     pub duration: Duration,
     /// Orders acknowledged per second since the last progress.
     pub rate: f64,
@@ -82,6 +93,14 @@ pub struct Progress {
     pub waiting: u64,
     /// 99th percentile so far, in ms.
     pub p99_ms: f64,
+    /// Median of the outcomes since the last progress, in ms.
+    pub recent_p50_ms: f64,
+    /// Their 99th percentile, in ms.
+    pub recent_p99_ms: f64,
+}
+
+fn seconds<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(round3(span.as_secs_f64()))
 }
 
 impl fmt::Display for Progress {
@@ -109,8 +128,8 @@ pub(crate) fn per(count: u64, span: Duration) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "latencies stay far below 2^52 us")]
-pub(crate) fn quantile_ms(tally: &Tally, quantile: f64) -> f64 {
-    tally.latency.value_at_quantile(quantile) as f64 / 1_000.0
+pub(crate) fn quantile_ms(latency: &Histogram<u64>, quantile: f64) -> f64 {
+    latency.value_at_quantile(quantile) as f64 / 1_000.0
 }
 
 fn round3(value: f64) -> f64 {
@@ -123,11 +142,15 @@ impl Report {
         let orders = tally.created + tally.replayed;
         Self {
             achieved_rate: per(orders, outcome.elapsed),
-            p50_ms: quantile_ms(tally, 0.5),
-            p95_ms: quantile_ms(tally, 0.95),
-            p99_ms: quantile_ms(tally, 0.99),
-            p999_ms: quantile_ms(tally, 0.999),
+            p50_ms: quantile_ms(&tally.latency, 0.5),
+            p95_ms: quantile_ms(&tally.latency, 0.95),
+            p99_ms: quantile_ms(&tally.latency, 0.99),
+            p999_ms: quantile_ms(&tally.latency, 0.999),
             max_ms: tally.latency.max() as f64 / 1_000.0,
+            accepted_p50_ms: quantile_ms(&tally.accepted, 0.5),
+            accepted_p99_ms: quantile_ms(&tally.accepted, 0.99),
+            refused_p50_ms: quantile_ms(&tally.refused, 0.5),
+            refused_p99_ms: quantile_ms(&tally.refused, 0.99),
             created: tally.created,
             replayed: tally.replayed,
             errors: tally.errors,
@@ -172,6 +195,19 @@ impl Report {
                 self.p50_ms, self.p95_ms, self.p99_ms, self.p999_ms, self.max_ms
             ),
         );
+        if self.statuses.contains_key(&503) {
+            line(
+                "accepted",
+                format!("p50 {:.2} ms  p99 {:.2} ms  (201 answers alone)", self.accepted_p50_ms, self.accepted_p99_ms),
+            );
+            line(
+                "refused",
+                format!(
+                    "p50 {:.2} ms  p99 {:.2} ms  (503 answers, from sending)",
+                    self.refused_p50_ms, self.refused_p99_ms
+                ),
+            );
+        }
         line(
             "sends",
             format!(

@@ -16,6 +16,12 @@ const KINDS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) latency: Histogram<u64>,
+    /// Since the last progress.
+    pub(crate) recent: Histogram<u64>,
+    /// Of the 201 answers alone.
+    pub(crate) accepted: Histogram<u64>,
+    /// Of the 503 answers alone, from sending: how early a platform says no.
+    pub(crate) refused: Histogram<u64>,
     pub(crate) sent: u64,
     pub(crate) created: u64,
     pub(crate) replayed: u64,
@@ -30,9 +36,12 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        let latency = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("constant bounds are valid");
+        let histogram = || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("constant bounds are valid");
         Self {
-            latency,
+            latency: histogram(),
+            recent: histogram(),
+            accepted: histogram(),
+            refused: histogram(),
             sent: 0,
             created: 0,
             replayed: 0,
@@ -48,12 +57,20 @@ impl Tally {
     /// A request meant to start at `intended` was answered, or failed, at `at`.
     pub(crate) fn outcome(&mut self, intended: Instant, at: Instant) {
         self.latency(at - intended);
+        self.recent.saturating_record(micros(at - intended));
         self.last = Some(at);
     }
 
     pub(crate) fn latency(&mut self, from_intended: Duration) {
-        let micros = u64::try_from(from_intended.as_micros()).unwrap_or(LATENCY_US_MAX);
-        self.latency.saturating_record(micros);
+        self.latency.saturating_record(micros(from_intended));
+    }
+
+    pub(crate) fn accepted(&mut self, from_intended: Duration) {
+        self.accepted.saturating_record(micros(from_intended));
+    }
+
+    pub(crate) fn refused(&mut self, from_sending: Duration) {
+        self.refused.saturating_record(micros(from_sending));
     }
 
     pub(crate) fn order(&mut self, replayed: bool) {
@@ -79,6 +96,10 @@ impl Tally {
             *self.kinds.entry("other".into()).or_default() += 1;
         }
     }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(LATENCY_US_MAX)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ const USER_PREFIX: &str = "load_";
 const USER_DIGITS: usize = 8;
 
 /// A request ready to send, with the places that vary.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct OrderTemplate {
     bytes: Vec<u8>,
     user: Range<usize>,
@@ -53,6 +53,12 @@ impl OrderTemplate {
             rest /= 10;
         }
         &self.bytes
+    }
+
+    /// Becomes a copy of `other` in the memory it has.
+    pub(crate) fn become_like(&mut self, other: &Self) {
+        self.bytes.clone_from(&other.bytes);
+        (self.user, self.key) = (other.user.clone(), other.key.clone());
     }
 
     /// The `user_id` that [`OrderTemplate::fill`] writes.

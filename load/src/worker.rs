@@ -64,6 +64,9 @@ struct Slot {
 
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
+    /// One for each product.
+    pub(crate) templates: Arc<[OrderTemplate]>,
+    /// The one being sent; where there is only one product it stays.
     pub(crate) template: OrderTemplate,
     pub(crate) picker: Picker,
     /// `None` after a failure, until the next request needs one.
@@ -140,13 +143,15 @@ impl Worker {
         let Some(mut connection) = self.connection.take() else { return Ok(()) };
         let user = self.picker.below(self.shared.users);
         let key = self.shared.keys.key(slot.index);
+        self.choose();
+        let sent = Instant::now();
         let t_sent = self.shared.acks.as_ref().map_or(0, |_| wall_ms());
         let request = self.template.fill(user, &key);
         match tokio::time::timeout(self.shared.request_timeout, connection.exchange(request)).await {
             Err(_) => self.failed(slot, "timeout"),
             Ok(Err(error)) => self.failed(slot, error.kind()),
             Ok(Ok(answer)) => {
-                let ack = self.answered(slot, &answer, user, &key, t_sent);
+                let ack = self.answered(slot, sent, &answer, user, &key, t_sent);
                 if !answer.close {
                     self.connection = Some(connection);
                 }
@@ -158,6 +163,15 @@ impl Worker {
         Ok(())
     }
 
+    /// Takes the product of the next order.
+    fn choose(&mut self) {
+        if self.templates.len() > 1 {
+            let count = u32::try_from(self.templates.len()).unwrap_or(u32::MAX);
+            let at = usize::try_from(self.picker.below(count)).unwrap_or(0);
+            self.template.become_like(&self.templates[at]);
+        }
+    }
+
     fn failed(&self, slot: &Slot, kind: &str) {
         let mut tally = self.shared.tally();
         tally.outcome(slot.intended, Instant::now());
@@ -166,9 +180,23 @@ impl Worker {
 
     /// Counts an answer; a 201 is worth an acknowledgement where they are kept. A replay too: its line lets the
     /// verifier see that it said the same as the answer it replays.
-    fn answered(&self, slot: &Slot, answer: &Answer<'_>, user: u32, key: &[u8; KEY_LEN], t_sent: u64) -> Option<Ack> {
+    fn answered(
+        &self,
+        slot: &Slot,
+        sent: Instant,
+        answer: &Answer<'_>,
+        user: u32,
+        key: &[u8; KEY_LEN],
+        t_sent: u64,
+    ) -> Option<Ack> {
+        let now = Instant::now();
         let mut tally = self.shared.tally();
-        tally.outcome(slot.intended, Instant::now());
+        tally.outcome(slot.intended, now);
+        match answer.status {
+            201 => tally.accepted(now - slot.intended),
+            503 => tally.refused(now - sent),
+            _ => {}
+        }
         if answer.status != 201 {
             tally.error(Some(answer.status), &problem_kind(answer));
             return None;

@@ -69,6 +69,41 @@ fn refusals_are_counted_by_status_and_problem_code() {
     assert_eq!((report.created, report.errors), (150, 50));
     assert_eq!(report.statuses[&503], 50);
     assert_eq!(report.error_kinds["overloaded"], 50);
+    assert!(report.refused_p99_ms > 0.0 && report.accepted_p99_ms > 0.0, "{report:?}");
+}
+
+#[test]
+fn accepted_and_refused_answers_have_latencies_of_their_own() {
+    let stall = Some((100, Duration::from_millis(300)));
+    let platform = Platform::start(State { stall, ..State::default() });
+    let report = report(&load(&platform, 500.0, 600));
+    // Nothing was refused: the stall is in the latency of the accepted, from their intended start.
+    assert_eq!((report.errors, report.refused_p99_ms), (0, 0.0));
+    assert!(report.accepted_p99_ms >= 250.0, "{report:?}");
+}
+
+#[test]
+fn orders_are_spread_over_all_products_that_are_named() {
+    let platform = Platform::start(State::default());
+    let products = vec!["SERUM".to_owned(), "SERUM.2".to_owned(), "SERUM.3".to_owned()];
+    let run_over = OrdersLoad { products: products.clone(), ..load(&platform, 500.0, 600) };
+    assert_eq!(report(&run_over).created, 300);
+    let state = platform.state.lock().unwrap();
+    for product in &products {
+        let count = state.orders.values().filter(|order| order["items"][0]["product_id"] == product.as_str()).count();
+        assert!(count > 50, "{product}: {count}");
+    }
+    assert!(state.orders.values().all(|order| order["market"] == "JP" && order["items"][0]["price"] == 1_200));
+}
+
+#[test]
+fn one_of_many_products_that_is_not_sold_ends_the_run_before_it_begins() {
+    let platform = Platform::start(State::default());
+    let products = vec!["SERUM".to_owned(), "NOPE".to_owned()];
+    let error = run(&OrdersLoad { products: products.clone(), ..load(&platform, 500.0, 500) }, |_| {}).unwrap_err();
+    assert!(matches!(&error, LoadError::Product { product, .. } if product == "NOPE"), "{error}");
+    let fixed = OrdersLoad { products, keys: Keys::Fixed, ..load(&platform, 500.0, 500) };
+    assert!(matches!(run(&fixed, |_| {}), Err(LoadError::Option { what: "products", .. })));
 }
 
 #[test]

@@ -211,10 +211,15 @@ pub enum Product {
         local: Local,
     },
     /// Create or replace a product from a JSON file (`-` for standard input).
-    #[command(after_help = "Examples:\n  zizon product show PROD001 --json > p.json\n  zizon product put p.json")]
+    #[command(
+        after_help = "Examples:\n  zizon product show PROD001 --json > p.json\n  zizon product put p.json\n  zizon product ls --json | jq -c '.data[]' > all.jsonl\n  zizon product put --lines all.jsonl"
+    )]
     Put {
         /// The file.
         file: PathBuf,
+        /// The file holds many products, each on a line of its own.
+        #[arg(long)]
+        lines: bool,
         /// Where.
         #[command(flatten)]
         local: Local,
@@ -243,6 +248,17 @@ pub enum Stock {
         /// Units available.
         #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..=zizon_orders::stock::operator::MAX_UNITS))]
         available: i64,
+        /// Where.
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Set how many units of many SKUs can be ordered, from a file (`-` for standard input).
+    #[command(
+        after_help = "Examples:\n  zizon stock put stock.jsonl\n\nEach line of the file is {\"sku\": \"PROD001\", \"available\": 500}."
+    )]
+    Put {
+        /// The file.
+        file: PathBuf,
         /// Where.
         #[command(flatten)]
         local: Local,
@@ -333,12 +349,18 @@ pub struct LoadOrders {
     /// What to order.
     #[arg(long, value_name = "ID", default_value = "PROD001")]
     pub product: Sku,
+    /// Order many products instead, each order one of them at random: a file with one product id per line.
+    #[arg(long, value_name = "FILE", conflicts_with = "product")]
+    pub products: Option<PathBuf>,
     /// Connections to keep open.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
     /// Append one fsynced line per acknowledged answer; a replay has a line of its own, which must say the same.
     #[arg(long, value_name = "FILE")]
     pub acks: Option<PathBuf>,
+    /// Write one JSON line per second: rate, counts, latency since the start and of that second.
+    #[arg(long, value_name = "FILE")]
+    pub progress: Option<PathBuf>,
     /// Where.
     #[command(flatten)]
     pub local: Local,

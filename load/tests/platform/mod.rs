@@ -147,7 +147,11 @@ async fn answer(head: &str, body: &[u8], state: &Mutex<State>) -> (u16, &'static
     let path = head.split(' ').nth(1).unwrap();
     if let Some(id) = path.strip_prefix("/api/v1/products/") {
         let document = json!({"id": id, "prices": {"JP": 1200}});
-        return if id == "SERUM" { (200, "", document.to_string(), false) } else { (404, "", "{}".into(), false) };
+        return if id.starts_with("SERUM") {
+            (200, "", document.to_string(), false)
+        } else {
+            (404, "", "{}".into(), false)
+        };
     }
     if let Some(id) = path.strip_prefix("/api/v1/orders/") {
         let state = state.lock().unwrap();

@@ -34,11 +34,22 @@ pub fn run(options: &cli::LoadOrders) -> Result<ExitCode> {
     };
     let default = zizon_load::DEFAULT_PRODUCT;
     load.product = (options.product.as_str() != default).then(|| options.product.to_string());
+    if let Some(file) = &options.products {
+        load.products = products(file)?;
+    }
     load.connections = usize::try_from(options.connections)?;
     load.acks.clone_from(&options.acks);
     stop_on_interrupt(&load.stop)?;
 
-    let report = zizon_load::run(&load, progress_line);
+    let mut lines = options.progress.as_deref().map(progress_file).transpose()?;
+    let report = zizon_load::run(&load, |progress| {
+        progress_line(progress);
+        if let Some(lines) = &mut lines {
+            // What was measured is worth more than a line about it: the report says all of it again.
+            let _ =
+                serde_json::to_writer(&mut *lines, progress).map_err(Into::into).and_then(|()| lines.write_all(b"\n"));
+        }
+    });
     clear_progress();
     let report = report.map_err(failure)?;
     if options.local.json {
@@ -47,6 +58,24 @@ pub fn run(options: &cli::LoadOrders) -> Result<ExitCode> {
         output::line(report.render().trim_end());
     }
     Ok(ExitCode::from(if report.errors == 0 { 0 } else { exit::NO }))
+}
+
+fn progress_file(file: &std::path::Path) -> Result<std::fs::File, Failure> {
+    std::fs::File::create(file).map_err(|error| {
+        Failure::usage(format!("cannot write {}: {error}", file.display()), "name a file in a directory that exists")
+    })
+}
+
+/// The product ids of a file, one a line.
+fn products(file: &std::path::Path) -> Result<Vec<String>, Failure> {
+    let remedy = "name a file with one product id on each line (zizon product ls --json | jq -r '.data[].id')";
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display()), remedy))?;
+    let ids: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if ids.is_empty() {
+        return Err(Failure::usage(format!("{} names no product", file.display()), remedy));
+    }
+    Ok(ids)
 }
 
 /// The URL and authority given, or those of the local platform.

@@ -1,6 +1,7 @@
 //! One module per command.
 
 mod backup;
+mod bulk;
 mod completions;
 mod docs;
 pub mod fsck;

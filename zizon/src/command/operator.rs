@@ -57,16 +57,36 @@ impl Operator {
         path: &str,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<T> {
+        let body = body.map(serde_json::to_vec).transpose()?;
+        self.role(role)?.call(method, path, body).await
+    }
+
+    /// One role, for many requests over the same connections.
+    pub fn role(&self, role: Role) -> Result<OperatorRole> {
         let entry = self.report.roles.iter().find(|entry| entry.role == role.name());
         let address =
             entry.map(|entry| entry.internal_address.clone()).context("the platform does not run this role")?;
         let (source, registry) = (Arc::clone(&self.source), Arc::clone(&self.registry));
         let upstream = Upstream::new(source, registry, role, &address, UpstreamOptions::default());
+        Ok(OperatorRole { role, upstream })
+    }
+}
+
+/// A role as its operator calls it.
+pub struct OperatorRole {
+    role: Role,
+    upstream: Upstream,
+}
+
+impl OperatorRole {
+    /// Sends one request with a JSON body and reads the JSON answer.
+    pub async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<T> {
+        let role = self.role;
         let mut request = UpstreamRequest::new(method, path, Instant::now() + DEADLINE)?;
         if let Some(body) = body {
-            request = request.json(serde_json::to_vec(body)?);
+            request = request.json(body);
         }
-        let answer = upstream.send(request).await.map_err(|error| unreachable_role(role, &error))?;
+        let answer = self.upstream.send(request).await.map_err(|error| unreachable_role(role, &error))?;
         if !answer.status.is_success() {
             return Err(refusal(answer.status, &answer.body).into());
         }

@@ -8,6 +8,7 @@ use zizon_base::{market::Market, money::Money, role::Role};
 use zizon_contracts::catalog::{Product as ProductBody, ProductPage};
 
 use super::{
+    bulk::{Placed, put_lines},
     local::block_on,
     operator::{NOTHING, Operator, encode},
 };
@@ -16,6 +17,9 @@ use crate::{
     exit::Failure,
     output::{self, Style, Table, grouped},
 };
+
+/// Where to see what a product's document looks like.
+const SHAPE: &str = "zizon product show PROD001 --json prints a product in the right shape";
 
 /// Shows or changes products.
 pub fn run(command: Product) -> Result<ExitCode> {
@@ -28,7 +32,12 @@ pub fn run(command: Product) -> Result<ExitCode> {
             })?;
             show(&product, &local)?;
         }
-        Product::Put { file, local } => {
+        Product::Put { file, lines: true, local } => {
+            let place =
+                |product: ProductBody| Placed { path: format!("/internal/v1/products/{}", product.id), body: product };
+            block_on(put_lines(&local, Role::Catalog, &file, SHAPE, place))?;
+        }
+        Product::Put { file, lines: false, local } => {
             let product = read(&file)?;
             let stored: ProductBody = block_on(async {
                 let operator = Operator::connect(&local.data).await?;
@@ -120,8 +129,5 @@ fn read(file: &Path) -> Result<ProductBody> {
             )
         })?
     };
-    serde_json::from_str(&text).map_err(|error| {
-        let remedy = "zizon product show PROD001 --json prints a product in the right shape";
-        Failure::usage(format!("{}: {error}", file.display()), remedy).into()
-    })
+    serde_json::from_str(&text).map_err(|error| Failure::usage(format!("{}: {error}", file.display()), SHAPE).into())
 }

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use http::Method;
-use zizon_base::role::Role;
+use serde::Deserialize;
+use zizon_base::{ids::Sku, role::Role};
 use zizon_contracts::orders::{SetStock, ShardStock, StockView};
 
 use super::{
+    bulk::{Placed, put_lines},
     local::block_on,
     operator::{NOTHING, Operator},
 };
@@ -15,6 +17,14 @@ use crate::{
     cli::{Local, Stock},
     output::{self, Style, Table, grouped},
 };
+
+/// A line of `zizon stock put`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    sku: Sku,
+    available: i64,
+}
 
 /// Shows or changes stock.
 pub fn run(command: Stock) -> Result<ExitCode> {
@@ -33,6 +43,15 @@ pub fn run(command: Stock) -> Result<ExitCode> {
                 operator.call(Role::Orders, Method::PUT, &format!("/internal/v1/stock/{sku}"), Some(&body)).await
             })?;
             (view, local)
+        }
+        Stock::Put { file, local } => {
+            let place = |line: Line| Placed {
+                path: format!("/internal/v1/stock/{}", line.sku),
+                body: SetStock { available: line.available },
+            };
+            let shape = "write {\"sku\": \"PROD001\", \"available\": 500} on each line";
+            block_on(put_lines(&local, Role::Orders, &file, shape, place))?;
+            return Ok(ExitCode::SUCCESS);
         }
         Stock::Shard { sku, peak, local } => {
             let view = block_on(async {
