@@ -1,10 +1,6 @@
 //! `cargo xtask docs`: pages that are generated from the code, so that they cannot drift from it.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    os::unix::net::UnixStream,
-};
+use std::fs;
 
 use anyhow::{Context, Result, bail};
 
@@ -49,15 +45,7 @@ pub fn run(check: bool) -> Result<()> {
 
 /// docs/metrics.md: what a running platform says it can export.
 fn metrics() -> Result<String> {
-    let platform = Platform::start("docs")?;
-    let mut socket = UnixStream::connect(platform.data.join("run/metrics.sock")).context("no metrics socket")?;
-    socket.write_all(b"GET /catalogue HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer)?;
-    let (head, table) = answer.split_once("\r\n\r\n").context("no answer from the metrics socket")?;
-    if !head.starts_with("HTTP/1.1 200") {
-        bail!("the metrics socket answered {}", head.lines().next().unwrap_or_default());
-    }
+    let table = Platform::start("docs")?.metrics("/catalogue")?;
     Ok(format!(
         "# Metrics\n\nEvery metric of every role, in the Prometheus text format at `run/metrics.sock` with a `role` label. \
          Base units: seconds, bytes.\nThis page is generated: `cargo xtask docs`.\n\n{table}"

@@ -15,7 +15,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   test [--all]          every test; with --all also fuzzing and the real peers (k6, vegeta) as far as they install
   lint                  formatting, clippy, dependency policy, architecture, forbidden words
-  bench NAME [OPTIONS]  orders | table | hop | start | compare: medians, a JSON file under target/bench
+  bench NAME [OPTIONS]  a benchmark: medians, goals, a JSON file under target/bench (bench --help lists them)
   docs [--check]        write (or compare) docs/configuration.md, docs/metrics.md, docs/cli.md and openapi.json
   fuzz [SECONDS]        each fuzz target for SECONDS (default 20)
   peers                 real k6 and vegeta against a demo platform";
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(false),
         ["test", "--all"] => test::run(true),
         ["lint"] => lint::run(),
-        ["bench", name, options @ ..] => bench::run(name, options),
+        ["bench", words @ ..] => bench::run(words),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),
         ["fuzz"] => fuzz::run(20),
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<bench::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

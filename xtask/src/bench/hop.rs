@@ -3,34 +3,52 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Figure, RUNS, number, option, publish};
+use super::{
+    Figure, Goal,
+    child::{build, program},
+    number,
+    options::{Options, RUNS, Spec, value},
+    publish, shown,
+};
 use crate::shell;
 
-/// Options: `--seconds N` per run and transport, `--in-flight N`.
-pub fn run(options: &[&str]) -> Result<()> {
-    let seconds = option(options, "--seconds").unwrap_or("5");
-    let in_flight = option(options, "--in-flight").unwrap_or("16");
-    let build = ["build", "--release", "--package", "zizon-service", "--example", "bench_hop", "--features", "testing"];
-    shell::run("cargo", &build)?;
-    let program = shell::target().join("release/examples/bench_hop");
+/// Options.
+pub const OPTIONS: &[Spec] =
+    &[RUNS, value("--seconds", "5", "of each transport in each run"), value("--in-flight", "16", "requests in flight")];
+
+/// Goals: ms of p99 and CPU over plaintext.
+const P99_MS: f64 = 0.15;
+const CPU: f64 = 1.15;
+
+/// Runs it.
+pub fn run(options: &Options) -> Result<()> {
+    let runs = options.runs()?;
+    let seconds = options.seconds("--seconds", 1..=3_600)?.to_string();
+    let in_flight = options.number("--in-flight", 1..=4_096)?.to_string();
+    build(&["build", "--release", "--package", "zizon-service", "--example", "bench_hop", "--features", "testing"])?;
+    let file = shell::target().join("release/examples/bench_hop");
     let mut figures = [
-        Figure::new("mTLS requests", "1/s"),
-        Figure::new("plaintext requests", "1/s"),
-        Figure::new("mTLS CPU per request", "us"),
-        Figure::new("CPU ratio to plaintext", "x"),
-        Figure::new("p99 added by mTLS", "ms"),
+        Figure::more("mTLS requests", "1/s"),
+        Figure::more("plaintext requests", "1/s"),
+        Figure::less("mTLS CPU per request", "us"),
+        Figure::less("CPU ratio to plaintext", "x"),
+        Figure::less("p99 added by mTLS", "ms"),
     ];
-    for run in 1..=RUNS {
-        let arguments = ["--seconds", seconds, "--in-flight", in_flight];
-        let answer = shell::output(&program.to_string_lossy(), &arguments).context("the hop benchmark failed")?;
-        let answer: Value = serde_json::from_str(&answer)?;
+    for run in 1..=runs {
+        let answer = program(&file, &["--seconds", &seconds, "--in-flight", &in_flight])?;
+        let answer: Value = serde_json::from_str(&answer).context("the hop benchmark printed no JSON")?;
         let (tls, plain) = (&answer["mtls"], &answer["plaintext"]);
-        println!("run {run}: mTLS {:.0}/s, plaintext {:.0}/s", number(tls, "rate"), number(plain, "rate"));
+        println!("run {run}: mTLS {}/s, plaintext {}/s", shown(number(tls, "rate")), shown(number(plain, "rate")));
         figures[0].runs.push(number(tls, "rate"));
         figures[1].runs.push(number(plain, "rate"));
         figures[2].runs.push(number(tls, "cpu_us"));
         figures[3].runs.push(number(tls, "cpu_us") / number(plain, "cpu_us"));
         figures[4].runs.push(number(tls, "p99_ms") - number(plain, "p99_ms"));
     }
-    publish("hop", &json!({ "seconds": seconds, "in_flight": in_flight, "body_bytes": 1024 }), &figures)
+    let goals = [
+        Goal::new("p99 added <= 0.15 ms", figures[4].median() <= P99_MS),
+        Goal::new("CPU <= 1.15 x plaintext", figures[3].median() <= CPU),
+    ];
+    let settings = json!({ "seconds": seconds, "in_flight": in_flight, "body_bytes": 1024 });
+    publish("hop", &settings, &figures, &goals)
 }

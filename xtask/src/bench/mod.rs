@@ -1,93 +1,132 @@
-//! `cargo xtask bench NAME`: medians of five, as a table and as JSON under target/bench.
+//! `cargo xtask bench NAME`: medians of several runs, as a table and as JSON under target/bench.
 //!
-//! Absolute figures belong to the machine they were measured on; what is compared is measured in one run.
+//! Absolute figures belong to the machine they were measured on; what is compared is measured in one run. A benchmark
+//! that fails or is interrupted stops what it started and removes its files.
 
+mod all;
+mod child;
 mod compare;
+mod disk;
+mod engines;
+mod figure;
 mod hop;
+mod interrupt;
+mod load;
+mod open_loop;
+mod options;
 mod orders;
+mod overload;
 mod platform;
+mod proc;
+mod products;
+mod reads;
+mod soak;
 mod start;
+mod stored;
 mod table;
+mod wrk;
 
-use std::{
-    fs,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use anyhow::Result;
 
-use anyhow::{Result, bail};
-use serde_json::{Value, json};
-
+use figure::{Figure, Goal, number, publish, shown};
+pub use options::Usage;
+use options::{Options, Spec};
 pub use platform::Platform;
 
-use crate::shell;
-
-/// Runs counted for each figure.
-const RUNS: usize = 5;
-
-/// Runs one benchmark.
-pub fn run(name: &str, options: &[&str]) -> Result<()> {
-    match name {
-        "orders" => orders::run(options),
-        "table" => table::run(options),
-        "hop" => hop::run(options),
-        "start" => start::run(),
-        "compare" => compare::run(),
-        _ => bail!("unknown benchmark {name:?}; there are orders, table, hop, start and compare"),
-    }
-}
-
-/// A figure: its name, its unit and every run.
-struct Figure {
+/// A benchmark as it is asked for.
+struct Bench {
     name: &'static str,
-    unit: &'static str,
-    runs: Vec<f64>,
+    about: &'static str,
+    options: &'static [Spec],
+    run: fn(&Options) -> Result<()>,
 }
 
-impl Figure {
-    fn new(name: &'static str, unit: &'static str) -> Self {
-        Self { name, unit, runs: Vec::new() }
+const BENCHES: &[Bench] = &[
+    bench("orders", "orders per second through the whole path", orders::OPTIONS, orders::run),
+    bench("wrk", "the same by wrk, against ours in the same run", wrk::OPTIONS, wrk::run),
+    bench("open-loop", "orders at a fixed rate: latency against the disk's", open_loop::OPTIONS, open_loop::run),
+    bench("products", "orders over one, ten and ten thousand products", products::OPTIONS, products::run),
+    bench("reads", "product reads through the edge", reads::OPTIONS, reads::run),
+    bench("table", "the table engine alone", table::OPTIONS, table::run),
+    bench("engines", "the table engine against RocksDB and SQLite", engines::OPTIONS, engines::run),
+    bench("hop", "one mTLS hop against plaintext", hop::OPTIONS, hop::run),
+    bench("start", "start, idle memory and CPU", start::OPTIONS, start::run),
+    bench("stored", "cost, restart, memory and disk with many orders", stored::OPTIONS, stored::run),
+    bench("overload", "1.5 and 3 times capacity", overload::OPTIONS, overload::run),
+    bench("soak", "half of capacity for long, with holds expiring", soak::OPTIONS, soak::run),
+    bench("all", "all of them, or what fits", all::OPTIONS, all::run),
+    bench("compare", "the last two runs of each", compare::OPTIONS, compare::run),
+];
+
+const fn bench(
+    name: &'static str,
+    about: &'static str,
+    options: &'static [Spec],
+    run: fn(&Options) -> Result<()>,
+) -> Bench {
+    Bench { name, about, options, run }
+}
+
+impl Bench {
+    fn start(&self, words: &[&str]) -> Result<()> {
+        let options = Options::read(self.name, words, self.options)?;
+        interrupt::install();
+        (self.run)(&options)
     }
 
-    fn median(&self) -> f64 {
-        let mut sorted = self.runs.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    fn help(&self) -> String {
+        let mut text = format!("cargo xtask bench {}: {}\n", self.name, self.about);
+        for spec in self.options {
+            let default = match spec.default {
+                Some("") | None => String::new(),
+                Some(default) => format!(" [{default}]"),
+            };
+            text.push_str(&format!("  {:<20} {}{default}\n", spec.name, spec.meaning));
+        }
+        text
     }
 }
 
-/// Prints the figures, writes them to `target/bench/NAME.json` and appends them to the history beside it.
-fn publish(name: &str, settings: &Value, figures: &[Figure]) -> Result<()> {
-    println!("\n{:<28} {:>12} {:>12} {:>12}  unit", name, "median", "least", "most");
-    for figure in figures {
-        let least = figure.runs.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = figure.runs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        println!("{:<28} {:>12.2} {:>12.2} {:>12.2}  {}", figure.name, figure.median(), least, most, figure.unit);
+/// Runs one benchmark, or explains it, or lists all.
+pub fn run(words: &[&str]) -> Result<()> {
+    let list = || {
+        let lines: Vec<_> = BENCHES.iter().map(|bench| format!("  {:<10} {}", bench.name, bench.about)).collect();
+        format!("{}\n\ncargo xtask bench NAME --help shows its options", lines.join("\n"))
+    };
+    let Some((&name, words)) = words.split_first() else {
+        return Err(Usage(format!("name a benchmark:\n{}", list())).into());
+    };
+    if matches!(name, "--help" | "-h") {
+        println!("{}", list());
+        return Ok(());
     }
-    let at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let commit = shell::output("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
-    let rows: Vec<_> = figures
-        .iter()
-        .map(|figure| json!({ "name": figure.name, "unit": figure.unit, "median": figure.median(), "runs": figure.runs }))
-        .collect();
-    let document =
-        json!({ "bench": name, "at_unix_seconds": at, "commit": commit.trim(), "settings": settings, "figures": rows });
-    let directory = shell::target().join("bench");
-    fs::create_dir_all(&directory)?;
-    fs::write(directory.join(format!("{name}.json")), serde_json::to_string_pretty(&document)?)?;
-    let mut history = fs::read_to_string(directory.join("history.jsonl")).unwrap_or_default();
-    history.push_str(&document.to_string());
-    history.push('\n');
-    fs::write(directory.join("history.jsonl"), history)?;
-    println!("written to {}", directory.join(format!("{name}.json")).display());
-    Ok(())
+    let Some(bench) = BENCHES.iter().find(|bench| bench.name == name) else {
+        return Err(Usage(format!("unknown benchmark `{name}`; there are\n{}", list())).into());
+    };
+    if words.iter().any(|word| matches!(*word, "--help" | "-h")) {
+        print!("{}", bench.help());
+        return Ok(());
+    }
+    bench.start(words)
 }
 
-/// A number in a JSON answer.
-fn number(value: &Value, name: &str) -> f64 {
-    value.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The value after `--NAME` in the options.
-fn option<'a>(options: &[&'a str], name: &str) -> Option<&'a str> {
-    options.iter().position(|word| *word == name).and_then(|at| options.get(at + 1)).copied()
+    #[test]
+    fn names_are_unique_and_explain_their_options() {
+        for (at, bench) in BENCHES.iter().enumerate() {
+            assert!(BENCHES[..at].iter().all(|other| other.name != bench.name), "{}", bench.name);
+            assert!(bench.options.iter().all(|spec| bench.help().contains(spec.meaning)));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_usage_errors() {
+        for words in [&[][..], &["nothing"], &["table", "--second", "1"], &["stored", "--orders", "1", "--runs", "1"]] {
+            let error = run(words).map(drop).unwrap_err();
+            assert!(error.is::<Usage>(), "{words:?}: {error:#}");
+        }
+    }
 }

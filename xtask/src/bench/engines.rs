@@ -1,0 +1,130 @@
+//! The same writes over RocksDB, SQLite and our table, in alternating order of one run on one disk.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::{
+    Figure, Goal,
+    child::{Running, build},
+    disk::Scratch,
+    interrupt, number,
+    options::{Options, RUNS, Spec, value},
+    publish, shown,
+};
+use crate::shell;
+
+/// Options.
+pub const OPTIONS: &[Spec] = &[
+    RUNS,
+    value("--seconds", "5", "of each engine in each run"),
+    value("--in-flight", "256", "clients, each waiting for its own answer"),
+    value("--products", "10000", "products, of three counters each"),
+];
+
+const ENGINES: [&str; 3] = ["table", "rocksdb", "sqlite"];
+/// Goals: plans per second and CPU per plan of the table, and its rate over the others'.
+const RATE: f64 = 100_000.0;
+const CPU_US: f64 = 15.0;
+const OVER_ROCKSDB: f64 = 1.5;
+const OVER_SQLITE: f64 = 2.0;
+
+const NEEDS: &str = "bench/engines did not build; it compiles RocksDB and SQLite and needs a C++ compiler and libclang \
+                     (Debian: apt-get install g++ libclang-dev)";
+
+/// Runs it.
+pub fn run(options: &Options) -> Result<()> {
+    let runs = options.runs()?;
+    let seconds = options.seconds("--seconds", 1..=3_600)?.to_string();
+    let in_flight = options.number("--in-flight", 1..=65_536)?.to_string();
+    let products = options.number("--products", 1..=1_000_000)?.to_string();
+    // A directory of its own: minutes of C++ must not hold the lock of the product's builds.
+    let target = shell::target().join("engines");
+    let manifest = shell::root().join("bench/engines/Cargo.toml");
+    let (target_text, manifest) = (target.to_string_lossy(), manifest.to_string_lossy());
+    println!("the first build compiles RocksDB: 10 minutes of processor time or more");
+    build(&["build", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", &target_text])
+        .context(NEEDS)?;
+    let program = target.join("release/zizon-bench-engines");
+    let scratch = Scratch::create("engines")?;
+
+    let mut all: Vec<Engine> = ENGINES.into_iter().map(Engine::new).collect();
+    for run in 1..=runs {
+        // A different engine goes first each time.
+        for at in 0..all.len() {
+            let engine = &mut all[(run + at) % ENGINES.len()];
+            interrupt::check()?;
+            let mut command = Command::new(&program);
+            command.args([engine.name, "--seconds", &seconds, "--in-flight", &in_flight, "--products", &products]);
+            command.arg("--dir").arg(scratch.path());
+            let ended = Running::start(&mut command)?.wait()?;
+            if !ended.status.success() {
+                bail!("{}: {}; what it said is above", engine.name, ended.status);
+            }
+            let report: Value = serde_json::from_slice(&ended.output).context("the engine printed no JSON")?;
+            println!(
+                "run {run}: {:<8} {:>10}/s  {:>7} us  p99 {} ms  {} plans a group",
+                engine.name,
+                shown(number(&report, "plans_per_s")),
+                shown(number(&report, "cpu_us_per_plan")),
+                shown(number(&report, "p99_ms")),
+                shown(number(&report, "group_mean"))
+            );
+            engine.add(&report);
+        }
+    }
+    let ratio = |engine: &Engine| {
+        let pairs = all[0].rate.runs.iter().zip(&engine.rate.runs);
+        Figure::more(format!("table over {}", engine.name), "x").with(pairs.map(|(ours, theirs)| ours / theirs))
+    };
+    let (rocksdb, sqlite) = (ratio(&all[1]), ratio(&all[2]));
+    let goals = [
+        Goal::new("table >= 100,000 plans/s", all[0].rate.median() >= RATE),
+        Goal::new("table <= 15 us CPU per plan", all[0].cpu.median() <= CPU_US),
+        Goal::new("table >= 1.5 x RocksDB in the same run", rocksdb.median() >= OVER_ROCKSDB),
+        Goal::new("table >= 2 x SQLite in the same run", sqlite.median() >= OVER_SQLITE),
+    ];
+    let mut figures = vec![rocksdb, sqlite];
+    figures.extend(all.into_iter().flat_map(Engine::figures));
+    let settings = json!({ "seconds": seconds, "in_flight": in_flight, "products": products });
+    publish("engines", &settings, &figures, &goals)
+}
+
+struct Engine {
+    name: &'static str,
+    rate: Figure,
+    cpu: Figure,
+    rest: Vec<(&'static str, Figure)>,
+}
+
+impl Engine {
+    fn new(name: &'static str) -> Self {
+        let figure = |what: &str, unit| Figure::less(format!("{name}: {what}"), unit);
+        Self {
+            name,
+            rate: Figure::more(format!("{name}: plans"), "1/s"),
+            cpu: figure("CPU per plan", "us"),
+            rest: vec![
+                ("p50_ms", figure("p50", "ms")),
+                ("p99_ms", figure("p99", "ms")),
+                ("group_mean", Figure::plain(format!("{name}: plans a group"), "")),
+                ("written_bytes_per_plan", figure("written per plan", "bytes")),
+                ("disk_bytes_per_plan", figure("on disk per plan", "bytes")),
+                ("resident_mb", figure("memory", "MB")),
+            ],
+        }
+    }
+
+    fn add(&mut self, report: &Value) {
+        self.rate.runs.push(number(report, "plans_per_s"));
+        self.cpu.runs.push(number(report, "cpu_us_per_plan"));
+        for (field, figure) in &mut self.rest {
+            figure.runs.push(number(report, field));
+        }
+    }
+
+    fn figures(self) -> Vec<Figure> {
+        [self.rate, self.cpu].into_iter().chain(self.rest.into_iter().map(|(_, figure)| figure)).collect()
+    }
+}

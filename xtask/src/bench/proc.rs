@@ -1,0 +1,92 @@
+//! What the kernel knows about processes, files and file systems.
+
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+
+/// User and system CPU seconds a process has used (`/proc/PID/stat`, fields 14 and 15, in hundredths).
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<f64> = after_name.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect();
+    (fields.get(11).unwrap_or(&0.0) + fields.get(12).unwrap_or(&0.0)) / 100.0
+}
+
+/// Resident memory of a process in MB.
+pub fn resident_mb(pid: u32) -> f64 {
+    status(pid, "VmRSS:") / 1024.0
+}
+
+/// Threads of a process.
+pub fn threads(pid: u32) -> f64 {
+    status(pid, "Threads:")
+}
+
+/// Open descriptors of a process.
+pub fn descriptors(pid: u32) -> f64 {
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .map_or(f64::NAN, |entries| u32::try_from(entries.count()).map_or(f64::NAN, f64::from))
+}
+
+/// A number of `/proc/PID/status`.
+fn status(pid: u32, field: &str) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// Bytes that all files below take on the disk. Files that go away meanwhile count nothing.
+pub fn bytes_under(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    let size = |entry: io::Result<fs::DirEntry>| -> Option<u64> {
+        let entry = entry.ok()?;
+        let metadata = entry.metadata().ok()?;
+        Some(if metadata.is_dir() { bytes_under(&entry.path()) } else { metadata.blocks() * 512 })
+    };
+    entries.filter_map(size).sum()
+}
+
+/// Bytes free for this user on the file system of `path`.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(path).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// CPU time of some processes since a moment.
+pub struct CpuMeter {
+    processes: Vec<(String, u32)>,
+    before: Vec<f64>,
+}
+
+impl CpuMeter {
+    /// From now on.
+    pub fn start(processes: &[(String, u32)]) -> Self {
+        let before = processes.iter().map(|(_, pid)| cpu_seconds(*pid)).collect();
+        Self { processes: processes.to_vec(), before }
+    }
+
+    /// Microseconds of `role` for each of `count` operations since then.
+    pub fn us_per(&self, role: &str, count: f64) -> f64 {
+        let each = self.processes.iter().zip(&self.before);
+        let used: f64 =
+            each.filter(|((name, _), _)| name == role).map(|((_, pid), before)| cpu_seconds(*pid) - before).sum();
+        used * 1e6 / count.max(1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_threads_memory_and_descriptors() {
+        let pid = std::process::id();
+        assert!(resident_mb(pid) > 0.1 && threads(pid) >= 1.0 && descriptors(pid) >= 3.0);
+        assert!(cpu_seconds(pid) >= 0.0);
+        assert!(threads(u32::MAX).is_nan() && descriptors(u32::MAX).is_nan());
+    }
+
+    #[test]
+    fn bytes_of_nothing_are_none() {
+        assert_eq!(bytes_under(Path::new("/nowhere/at/all")), 0);
+        assert!(free_bytes(Path::new("/")).is_some_and(|bytes| bytes > 0));
+    }
+}

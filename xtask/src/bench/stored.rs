@@ -1,0 +1,199 @@
+//! What an order costs when many are stored already, and what storing them costs: restart, memory, disk.
+
+use std::{io::IsTerminal, io::Write, time::Duration};
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use super::{
+    Figure, Goal,
+    child::build,
+    interrupt,
+    load::{self, Load},
+    number,
+    options::{Options, RUNS, Spec, Usage, value},
+    platform::Platform,
+    proc::{self, CpuMeter},
+    publish, shown,
+};
+use crate::shell;
+
+/// Options.
+pub const OPTIONS: &[Spec] = &[
+    RUNS,
+    value("--orders", "10000000", "orders stored in the end"),
+    value("--first", "100000", "orders stored at the first measurement"),
+    value("--seconds", "5", "of each measured slice; its orders are stored as well"),
+    value("--settle-seconds", "20", "for compaction, before the disk is read"),
+];
+
+/// Bytes an order may take on the disk before the benchmark would fill it, with room for compaction.
+const BYTES_MAX: u64 = 1_500;
+/// Goals.
+const COST: f64 = 1.3;
+const READY_MS: f64 = 5_000.0;
+const MEMORY_MB: f64 = 300.0;
+const BYTES: f64 = 700.0;
+/// Stock is kept for longer than the benchmark takes: expiry is what `soak` measures.
+const CONFIG: &str = "[orders]\nreservation_ttl_seconds = 604800\n";
+
+/// Runs it.
+pub fn run(options: &Options) -> Result<()> {
+    let runs = options.runs()?;
+    let orders = options.number("--orders", 1_000..=1_000_000_000)?;
+    let first = options.number("--first", 100..=orders)?;
+    let seconds = options.seconds("--seconds", 1..=3_600)?;
+    let settle = options.seconds("--settle-seconds", 0..=3_600)?;
+    if first.saturating_mul(2) > orders {
+        return Err(Usage(format!("--first {first}: at most half of --orders {orders}")).into());
+    }
+    enough_room(orders)?;
+    build(&["build", "--release", "--package", "zizon"])?;
+    let mut platform = Platform::start_with("stored", CONFIG)?;
+    let empty = platform.disk_bytes();
+    let mut stored = 0.0;
+
+    fill(&platform, &mut stored, first)?;
+    let few = Cost::measure(&platform, "few", runs, seconds, &mut stored)?;
+    fill(&platform, &mut stored, orders)?;
+    let many = Cost::measure(&platform, "all", runs, seconds, &mut stored)?;
+    let loaded = proc::resident_mb(platform.pid("orders")?);
+
+    interrupt::sleep(Duration::from_secs(settle))?;
+    let settled = platform.disk_bytes();
+    let mut ready = Figure::less("restart until ready", "ms");
+    let mut memory = Figure::less("orders memory after the restart", "MB");
+    for run in 1..=runs {
+        platform.stop();
+        platform.begin()?;
+        let resident = proc::resident_mb(platform.pid("orders")?);
+        println!("restart {run}: ready in {} ms, orders {resident:.0} MB", shown(platform.ready_ms));
+        ready.runs.push(platform.ready_ms);
+        memory.runs.push(resident);
+    }
+    interrupt::sleep(Duration::from_secs(settle))?;
+    let after = platform.disk_bytes();
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a disk stay below 2^52")]
+    let per_order = |bytes: u64| bytes.saturating_sub(empty) as f64 / stored;
+
+    let cost = Figure::less("orders CPU, all over few", "x").with([many.orders.median() / few.orders.median()]);
+    let rate = Figure::more("rate, all over few", "x").with([many.rate.median() / few.rate.median()]);
+    let bytes = Figure::less("on disk per order, settled", "bytes").with([per_order(settled)]);
+    let bytes_after = Figure::less("on disk per order, after restarts", "bytes").with([per_order(after)]);
+    let resident = Figure::less("orders memory after the load", "MB").with([loaded]);
+    let goals = [
+        Goal::new("orders' CPU per order <= 1.3 x that at the first measurement", cost.median() <= COST),
+        Goal::new("restart ready <= 5 s", ready.median() <= READY_MS),
+        Goal::new("memory of orders <= 300 MB", resident.median().max(memory.median()) <= MEMORY_MB),
+        Goal::new("on disk <= 700 bytes per one-line order", bytes_after.median() <= BYTES),
+    ];
+    let mut figures = vec![Figure::plain("orders stored", "count").with([stored]), cost, rate];
+    figures.extend(few.figures());
+    figures.extend(many.figures());
+    figures.extend([ready, resident, memory, bytes, bytes_after]);
+    let settings = json!({ "orders": orders, "first": first, "seconds": seconds });
+    publish("stored", &settings, &figures, &goals)
+}
+
+/// Fails before it starts what would fill the disk.
+fn enough_room(orders: u64) -> Result<()> {
+    let needed = orders.saturating_mul(BYTES_MAX);
+    if let Some(free) = proc::free_bytes(&shell::root())
+        && free < needed
+    {
+        let gb = |bytes: u64| bytes / 1_000_000_000;
+        bail!("{orders} orders may need {} GB here and {} GB are free; ask for fewer (--orders)", gb(needed), gb(free));
+    }
+    Ok(())
+}
+
+/// Orders until `target` are stored, with a line of progress.
+fn fill(platform: &Platform, stored: &mut f64, target: u64) -> Result<()> {
+    let pid = platform.pid("orders")?;
+    #[expect(clippy::cast_precision_loss, reason = "orders stay below 2^52")]
+    let target = target as f64;
+    while *stored < target {
+        let duration = if target - *stored > 400_000.0 { "10s" } else { "2s" };
+        let report = Load::closed(duration).run(platform)?;
+        let done = load::orders(&report);
+        if done == 0.0 {
+            bail!("no order was taken: {}", report["error_kinds"]);
+        }
+        *stored += done;
+        note(&format!(
+            "{} of {} stored, {}/s, p99 {} ms, orders {:.0} MB",
+            shown(*stored),
+            shown(target),
+            shown(number(&report, "achieved_rate")),
+            shown(number(&report, "p99_ms")),
+            proc::resident_mb(pid)
+        ));
+        load::warn(&report);
+    }
+    end_note();
+    Ok(())
+}
+
+/// On a terminal one line that changes; otherwise a line each.
+fn note(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // Progress that cannot be shown is no reason to stop measuring.
+    let _ = if out.is_terminal() {
+        write!(out, "\r\x1b[2K{text}").and_then(|()| out.flush())
+    } else {
+        writeln!(out, "{text}")
+    };
+}
+
+fn end_note() {
+    if std::io::stdout().is_terminal() {
+        println!();
+    }
+}
+
+/// What an order costs at a certain number of stored ones.
+struct Cost {
+    rate: Figure,
+    p99: Figure,
+    orders: Figure,
+    edge: Figure,
+    generator: Figure,
+}
+
+impl Cost {
+    fn measure(platform: &Platform, at: &str, runs: usize, seconds: u64, stored: &mut f64) -> Result<Self> {
+        let processes = platform.processes()?;
+        let figure = |what: &str, unit| Figure::less(format!("{what} at {at}"), unit);
+        let mut cost = Self {
+            rate: Figure::more(format!("orders at {at}"), "1/s"),
+            p99: figure("p99", "ms"),
+            orders: figure("orders CPU per order", "us"),
+            edge: figure("edge CPU per order", "us"),
+            generator: Figure::plain(format!("generator CPU per order at {at}"), "us"),
+        };
+        for run in 1..=runs {
+            let meter = CpuMeter::start(&processes);
+            let report: Value = Load::closed(&format!("{seconds}s")).run(platform)?;
+            let done = load::orders(&report);
+            cost.rate.runs.push(number(&report, "achieved_rate"));
+            cost.p99.runs.push(number(&report, "p99_ms"));
+            cost.orders.runs.push(meter.us_per("orders", done));
+            cost.edge.runs.push(meter.us_per("edge", done));
+            cost.generator.runs.push(number(&report, "cpu_us_per_request"));
+            *stored += done;
+            let us = cost.orders.runs.last().copied().unwrap_or(f64::NAN);
+            println!(
+                "run {run} with {} stored: {}/s, orders {} us",
+                shown(*stored),
+                shown(number(&report, "achieved_rate")),
+                shown(us)
+            );
+            load::warn(&report);
+        }
+        Ok(cost)
+    }
+
+    fn figures(self) -> [Figure; 5] {
+        [self.rate, self.p99, self.orders, self.edge, self.generator]
+    }
+}

@@ -1,0 +1,24 @@
+-- Reads of random products for wrk. Arguments after `--`: how many products there are, and a seed.
+
+local before, after
+local count = 1
+
+function init(args)
+  count = tonumber(args[1] or "1")
+  math.randomseed(tonumber(args[2] or "1"))
+  local text = wrk.format("GET", "/api/v1/products/B000000")
+  local at = text:find("B000000", 1, true)
+  before, after = text:sub(1, at), text:sub(at + 7)
+end
+
+function request()
+  return table.concat({ before, string.format("%06d", math.random(0, count - 1)), after })
+end
+
+function done(summary, latency, requests)
+  local errors = summary.errors
+  print(string.format(
+    'RESULT {"requests":%d,"duration_us":%d,"status_errors":%d,"socket_errors":%d,"p50_us":%d,"p99_us":%d}',
+    summary.requests, summary.duration, errors.status, errors.connect + errors.read + errors.write + errors.timeout,
+    latency:percentile(50), latency:percentile(99)))
+end
