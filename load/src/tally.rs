@@ -20,6 +20,8 @@ pub(crate) struct Tally {
     pub(crate) recent: Histogram<u64>,
     /// Of the 201 answers alone.
     pub(crate) accepted: Histogram<u64>,
+    /// Of the same, from sending: without what the generator itself was late.
+    pub(crate) accepted_sent: Histogram<u64>,
     /// Of the 503 answers alone, from sending: how early a platform says no.
     pub(crate) refused: Histogram<u64>,
     pub(crate) sent: u64,
@@ -41,6 +43,7 @@ impl Tally {
             latency: histogram(),
             recent: histogram(),
             accepted: histogram(),
+            accepted_sent: histogram(),
             refused: histogram(),
             sent: 0,
             created: 0,
@@ -65,8 +68,9 @@ impl Tally {
         self.latency.saturating_record(micros(from_intended));
     }
 
-    pub(crate) fn accepted(&mut self, from_intended: Duration) {
+    pub(crate) fn accepted(&mut self, from_intended: Duration, from_sending: Duration) {
         self.accepted.saturating_record(micros(from_intended));
+        self.accepted_sent.saturating_record(micros(from_sending));
     }
 
     pub(crate) fn refused(&mut self, from_sending: Duration) {

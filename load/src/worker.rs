@@ -193,7 +193,7 @@ impl Worker {
         let mut tally = self.shared.tally();
         tally.outcome(slot.intended, now);
         match answer.status {
-            201 => tally.accepted(now - slot.intended),
+            201 => tally.accepted(now - slot.intended, now - sent),
             503 => tally.refused(now - sent),
             _ => {}
         }

@@ -42,7 +42,8 @@ pub fn run(options: &Options) -> Result<()> {
     let processes = platform.processes()?;
     let mut widths = Vec::new();
     for products in [1, 10, ids.len()] {
-        let name = |what: &str| format!("{what}, {} products", shown_count(products));
+        let name =
+            |what: &str| format!("{what}, {} product{}", shown_count(products), if products == 1 { "" } else { "s" });
         widths.push(Width {
             products,
             ids: platform.ids_file(&format!("ids-{products}"), &ids[..products])?,

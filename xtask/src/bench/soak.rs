@@ -31,6 +31,9 @@ pub const OPTIONS: &[Spec] = &[
     value("--acks", "50", "orders per second whose acknowledgements are kept and verified at the end"),
 ];
 
+/// Samples shown, about; all of them count.
+const LINES_MAX: u64 = 60;
+
 /// Roles that are watched.
 const ROLES: [&str; 4] = ["edge", "orders", "catalog", "identity"];
 
@@ -93,12 +96,15 @@ fn soak(platform: &Platform, rate: f64, acks: u64, minutes: u64, every: u64) -> 
     let witness = Load::open(acks, 4, &duration).with("--acks", &acks_file).start(platform)?;
     let began = Instant::now();
     let mut samples = Vec::new();
+    let shown_each = usize::try_from((minutes * 60 / every).div_ceil(LINES_MAX))?.max(1);
     let mut due = Duration::from_secs(every);
     while !going.has_ended()? {
         if began.elapsed() >= due {
             due += Duration::from_secs(every);
             let sample = sample(platform, began.elapsed(), &load::progress(&lines), every)?;
-            println!("{}", sample.line());
+            if samples.len() % shown_each == 0 {
+                println!("{}", sample.line());
+            }
             samples.push(sample);
         }
         interrupt::sleep(Duration::from_millis(50))?;
@@ -137,7 +143,7 @@ fn sample(platform: &Platform, at: Duration, progress: &[Value], every: u64) -> 
         created: metric(&text, "zizon_orders_total", "outcome=\"created\""),
         expired: metric(&text, "zizon_orders_expired_total", ""),
         lag_s: metric(&text, "zizon_expiry_lag_seconds", ""),
-        held: metric(&text, "zizon_stock_units", "state=\"held\""),
+        held: number(&platform.json(&["stock", "show", "PROD001"])?, "held"),
     })
 }
 

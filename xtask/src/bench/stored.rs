@@ -34,6 +34,8 @@ const COST: f64 = 1.3;
 const READY_MS: f64 = 5_000.0;
 const MEMORY_MB: f64 = 300.0;
 const BYTES: f64 = 700.0;
+/// Orders from which on preallocated files (64 MB each) no longer show in the bytes of an order.
+const ENOUGH_TO_TELL: f64 = 1_000_000.0;
 /// Stock is kept for longer than the benchmark takes: expiry is what `soak` measures.
 const CONFIG: &str = "[orders]\nreservation_ttl_seconds = 604800\n";
 
@@ -74,19 +76,27 @@ pub fn run(options: &Options) -> Result<()> {
     interrupt::sleep(Duration::from_secs(settle))?;
     let after = platform.disk_bytes();
     #[expect(clippy::cast_precision_loss, reason = "bytes of a disk stay below 2^52")]
-    let per_order = |bytes: u64| bytes.saturating_sub(empty) as f64 / stored;
+    let per_order = |bytes: u64| {
+        let told = stored >= ENOUGH_TO_TELL;
+        if told { bytes.saturating_sub(empty) as f64 / stored } else { f64::NAN }
+    };
+    if stored < ENOUGH_TO_TELL {
+        println!("disk per order: below {} orders it says more about preallocated files", shown(ENOUGH_TO_TELL));
+    }
 
     let cost = Figure::less("orders CPU, all over few", "x").with([many.orders.median() / few.orders.median()]);
     let rate = Figure::more("rate, all over few", "x").with([many.rate.median() / few.rate.median()]);
     let bytes = Figure::less("on disk per order, settled", "bytes").with([per_order(settled)]);
     let bytes_after = Figure::less("on disk per order, after restarts", "bytes").with([per_order(after)]);
     let resident = Figure::less("orders memory after the load", "MB").with([loaded]);
-    let goals = [
+    let mut goals = vec![
         Goal::new("orders' CPU per order <= 1.3 x that at the first measurement", cost.median() <= COST),
         Goal::new("restart ready <= 5 s", ready.median() <= READY_MS),
         Goal::new("memory of orders <= 300 MB", resident.median().max(memory.median()) <= MEMORY_MB),
-        Goal::new("on disk <= 700 bytes per one-line order", bytes_after.median() <= BYTES),
     ];
+    if stored >= ENOUGH_TO_TELL {
+        goals.push(Goal::new("on disk <= 700 bytes per one-line order", bytes_after.median() <= BYTES));
+    }
     let mut figures = vec![Figure::plain("orders stored", "count").with([stored]), cost, rate];
     figures.extend(few.figures());
     figures.extend(many.figures());

@@ -33,7 +33,7 @@ pub struct Sample {
     pub expired: f64,
     /// How long the oldest order that should be expired has been waiting.
     pub lag_s: f64,
-    /// Units held for orders, of the products that sell most.
+    /// Units held for orders of the product that is ordered.
     pub held: f64,
 }
 
@@ -70,6 +70,8 @@ const MEMORY: (f64, f64) = (1.10, 8.0);
 const DESCRIPTORS: f64 = 8.0;
 const THREADS: f64 = 1.0;
 const DISK: f64 = 1.15;
+/// Files grow and go in pieces of 64 MB: two of them either way say nothing.
+const DISK_STEPS: f64 = 134e6;
 const LAG_S: f64 = 5.0;
 
 impl Thirds {
@@ -96,10 +98,22 @@ impl Thirds {
         (middle(&self.first), middle(&self.last))
     }
 
-    /// Bytes on disk for each order made within a third.
+    /// Bytes by which the disk grew within a third, and orders made in it.
+    fn growth(part: &[Sample]) -> (f64, f64) {
+        let (Some(first), Some(last)) = (part.first(), part.last()) else { return (f64::NAN, f64::NAN) };
+        (last.disk_bytes - first.disk_bytes, (last.created - first.created).max(1.0))
+    }
+
+    /// Bytes for each order made within a third.
     fn disk_per_order(part: &[Sample]) -> f64 {
-        let (Some(first), Some(last)) = (part.first(), part.last()) else { return f64::NAN };
-        (last.disk_bytes - first.disk_bytes) / (last.created - first.created).max(1.0)
+        let (bytes, orders) = Self::growth(part);
+        bytes / orders
+    }
+
+    /// Whether the last third's orders cost the disk no more than the first's.
+    fn disk_is_flat(&self) -> bool {
+        let ((before, few), (after, many)) = (Self::growth(&self.first), Self::growth(&self.last));
+        after <= before.max(0.0) * many / few * DISK + DISK_STEPS
     }
 
     /// Orders that expired in the last third for each that was made.
@@ -130,7 +144,7 @@ impl Thirds {
                 self.expired_per_order() >= RATE,
             ),
             Goal::new(format!("held units flat: {}", arrow(held)), held.1 <= held.0 * MEMORY.0),
-            Goal::new(format!("disk per order flat: {} bytes", arrow(disk)), disk.1 <= disk.0 * DISK),
+            Goal::new(format!("disk per order flat: {} bytes", arrow(disk)), self.disk_is_flat()),
         ];
         for (at, role) in ROLES.iter().enumerate() {
             let memory = self.both(|sample| sample.memory_mb[at]);
@@ -219,7 +233,7 @@ mod tests {
         assert!(failing(|sample, at| sample.rate -= at / 5.0)[0].starts_with("rate flat"));
         assert!(failing(|sample, _| sample.lag_s = 60.0)[0].starts_with("expiry keeps up"));
         assert!(failing(|sample, at| sample.expired -= at * 10.0)[0].starts_with("as many expire"));
-        assert!(failing(|sample, at| sample.disk_bytes += at * at * 300.0)[0].starts_with("disk per order"));
+        assert!(failing(|sample, at| sample.disk_bytes += at * at * 30_000.0)[0].starts_with("disk per order"));
     }
 
     #[test]
