@@ -22,6 +22,7 @@ fn every_command_explains_itself_with_examples() {
         &["stock", "--help"],
         &["stock", "show", "--help"],
         &["stock", "set", "--help"],
+        &["stock", "put", "--help"],
         &["stock", "shard", "--help"],
         &["order", "--help"],
         &["order", "show", "--help"],

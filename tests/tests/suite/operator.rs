@@ -40,6 +40,75 @@ fn a_product_that_is_not_right_is_refused_with_its_place() {
 }
 
 #[test]
+fn products_and_stock_are_written_in_bulk_and_ordered_at_random() {
+    let platform = Platform::demo();
+    let file = |name: &str, text: String| {
+        let path = platform.data().join(name);
+        fs::write(&path, text).expect("the file is written");
+        path.display().to_string()
+    };
+    let mut product = platform.json(&["product", "show", "PROD001"]);
+    let mut lines = String::new();
+    for n in 0..100 {
+        product["id"] = json!(format!("BULK-{n:03}"));
+        product["prices"] = json!({ "KR": 1_000 + n });
+        lines.push_str(&format!("{product}\n"));
+    }
+    let products = file("products.jsonl", lines);
+    assert_eq!(platform.json(&["product", "put", "--lines", &products])["written"], 100);
+    let stock = (0..100).map(|n| format!("{{\"sku\":\"BULK-{n:03}\",\"available\":1000}}\n")).collect();
+    let stock = file("stock.jsonl", stock);
+    eventually("orders knows the products", || platform.json(&["stock", "put", &stock])["written"] == 100);
+    assert_eq!(platform.json(&["stock", "show", "BULK-042"])["available"], 1_000);
+
+    let client = platform.client();
+    eventually("the last price has reached orders", || client.order("bulk", "BULK-099", 1, 1_099).status == 201);
+    let ids = file("ids", (0..100).map(|n| format!("BULK-{n:03}\n")).collect());
+    let lines = platform.data().join("progress.jsonl").display().to_string();
+    let load = ["load", "orders", "--rate", "500", "--duration", "2s", "--products", &ids, "--progress", &lines];
+    let report = platform.json(&load);
+    assert_eq!((&report["created"], &report["errors"]), (&1_000.into(), &0.into()), "{report}");
+    let held = |sku: &str| platform.json(&["stock", "show", sku])["held"].as_i64().unwrap_or(0);
+    assert!(["BULK-000", "BULK-050", "BULK-099"].iter().all(|sku| (1..100).contains(&held(sku))));
+    let progress = fs::read_to_string(&lines).expect("progress was written");
+    let second: serde_json::Value = serde_json::from_str(progress.lines().next().unwrap_or_default()).expect("JSON");
+    assert!(second["rate"].as_f64().is_some_and(|rate| rate > 0.0) && second["elapsed"].is_f64(), "{second}");
+}
+
+#[test]
+fn a_bulk_file_names_the_line_that_is_refused() {
+    let platform = Platform::demo();
+    let file = platform.data().join("lines.jsonl");
+    let name = file.display().to_string();
+    let cases: &[(&[&str], &str, i32, &str)] = &[
+        (
+            &["stock", "put"],
+            "{\"sku\":\"PROD001\",\"available\":1}\n{\"sku\":\"PROD002\"}\n",
+            2,
+            "lines.jsonl:2: missing field",
+        ),
+        (
+            &["stock", "put"],
+            "{\"sku\":\"PROD001\",\"available\":1}\n\n{\"sku\":\"PROD002\",\"available\":-1}\n",
+            1,
+            "lines.jsonl:3: ",
+        ),
+        (&["stock", "put"], "\n", 2, "has no lines"),
+        (&["product", "put", "--lines"], "{}\n", 2, "lines.jsonl:1: missing field"),
+        (&["load", "orders", "--products"], "PROD001\nNOPE\n", 2, "cannot order `NOPE`"),
+        (&["load", "orders", "--keys", "fixed", "--products"], "PROD001\nPROD002\n", 2, "products must be one"),
+        (&["load", "orders", "--products"], "\n", 2, "names no product"),
+    ];
+    for (command, text, code, said) in cases {
+        fs::write(&file, text).expect("the file is written");
+        let output = platform.run(&[command, &[name.as_str()][..]].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(*code), "{command:?}: {error}");
+        assert!(error.contains(said) && error.contains("help: ") == (*code == 2), "{command:?}: {error}");
+    }
+}
+
+#[test]
 fn stock_is_shown_in_one_equation() {
     let platform = Platform::demo();
     assert!(platform.run(&["stock", "set", "PROD001", "10"]).status.success());

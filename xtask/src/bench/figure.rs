@@ -175,7 +175,7 @@ pub fn shown(value: f64) -> String {
     }
     let digits = match value.abs() {
         large if large >= 100.0 => 0,
-        middle if middle >= 1.0 || middle < 0.000_05 => 2,
+        middle if !(0.000_05..1.0).contains(&middle) => 2,
         _ => 4,
     };
     let text = format!("{value:.digits$}");

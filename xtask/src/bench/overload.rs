@@ -22,6 +22,7 @@ pub const OPTIONS: &[Spec] = &[
     RUNS,
     value("--seconds", "60", "of each overload"),
     value("--capacity-seconds", "10", "of the closed loop that measures capacity"),
+    value("--in-flight-max", "1024", "edge.in_flight_max of the platform; 1024 is what it has by itself"),
     value("--connections", "1800", "connections of the open loop; the edge takes 2,048 of one address"),
 ];
 
@@ -151,8 +152,9 @@ pub fn run(options: &Options) -> Result<()> {
     let seconds = options.seconds("--seconds", 1..=86_400)?;
     let capacity_seconds = options.seconds("--capacity-seconds", 1..=3_600)?;
     let connections = options.number("--connections", 64..=2_048)?;
+    let in_flight_max = options.number("--in-flight-max", 16..=65_536)?;
     build(&["build", "--release", "--package", "zizon"])?;
-    let platform = Platform::start("overload")?;
+    let platform = Platform::start_with("overload", &format!("[edge]\nin_flight_max = {in_flight_max}\n"))?;
     Load::closed("3s").run(&platform)?;
 
     let mut rate = Figure::more("capacity", "1/s");
@@ -178,7 +180,7 @@ pub fn run(options: &Options) -> Result<()> {
     let full = far.offered.median() >= far.factor * 0.95;
     goals.push(Goal::new("the generator offered what it was asked for (3 x)", full));
     let figures: Vec<Figure> = [rate, p99].into_iter().chain(levels.into_iter().flat_map(Level::figures)).collect();
-    let settings = json!({ "seconds": seconds, "connections": connections });
+    let settings = json!({ "seconds": seconds, "connections": connections, "in_flight_max": in_flight_max });
     publish("overload", &settings, &figures, &goals)
 }
 

@@ -21,6 +21,8 @@ use crate::shell;
 
 /// How long a platform may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(180);
+/// Products of the demo.
+const DEMO_PRODUCTS: usize = 200;
 
 /// A running platform; stopped and removed when dropped.
 pub struct Platform {
@@ -175,12 +177,29 @@ impl Platform {
         let ids: Vec<String> = (0..count).map(|n| format!("B{n:06}")).collect();
         write_lines(&self.file("products.jsonl"), ids.iter().map(|id| product(id)))?;
         self.put(&["product", "put", "--lines"], "products.jsonl")?;
+        self.prices_known(ids.len())?;
         if stock {
             let line = |id: &String| format!("{{\"sku\":\"{id}\",\"available\":1000000000}}");
             write_lines(&self.file("stock.jsonl"), ids.iter().map(line))?;
             self.put(&["stock", "put"], "stock.jsonl")?;
         }
         Ok(ids)
+    }
+
+    /// Waits until orders knows the prices of `count` products and the demo's.
+    fn prices_known(&self, count: usize) -> Result<()> {
+        let began = Instant::now();
+        let all = u32::try_from(count + DEMO_PRODUCTS).map_or(f64::INFINITY, f64::from);
+        loop {
+            let known = metric(&self.metrics("/metrics")?, "zizon_price_view_products", "");
+            if known >= all {
+                return Ok(());
+            }
+            if began.elapsed() > READY_WITHIN {
+                bail!("orders knows {known} prices of {all} after {} s", READY_WITHIN.as_secs());
+            }
+            interrupt::sleep(Duration::from_millis(200))?;
+        }
     }
 
     fn put(&self, command: &[&str], file: &str) -> Result<()> {
