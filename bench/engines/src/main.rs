@@ -24,13 +24,13 @@ use std::time::{Duration, Instant};
 use plan::{Order, SHARDS, TAKEN, UNITS};
 use serde_json::{Value, json};
 
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Orders looked for after the run, at most.
 const SAMPLE: usize = 20_000;
 
 /// What the clients need of an engine.
-pub trait Engine: Sized {
+pub(crate) trait Engine: Sized {
     fn open(directory: &Path) -> Result<Self, Failure>;
     /// Writes the counters of all products.
     async fn seed(&self, products: u64) -> Result<(), Failure>;

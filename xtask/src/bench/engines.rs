@@ -1,13 +1,13 @@
 //! The same writes over RocksDB, SQLite and our table, in alternating order of one run on one disk.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::{
     Figure, Goal,
-    child::{Running, build},
+    child::Running,
     disk::Scratch,
     interrupt, number,
     options::{Options, RUNS, Spec, value},
@@ -39,14 +39,7 @@ pub fn run(options: &Options) -> Result<()> {
     let seconds = options.seconds("--seconds", 1..=3_600)?.to_string();
     let in_flight = options.number("--in-flight", 1..=65_536)?.to_string();
     let products = options.number("--products", 1..=1_000_000)?.to_string();
-    // A directory of its own: minutes of C++ must not hold the lock of the product's builds.
-    let target = shell::target().join("engines");
-    let manifest = shell::root().join("bench/engines/Cargo.toml");
-    let (target_text, manifest) = (target.to_string_lossy(), manifest.to_string_lossy());
-    println!("the first build compiles RocksDB: 10 minutes of processor time or more");
-    build(&["build", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", &target_text])
-        .context(NEEDS)?;
-    let program = target.join("release/zizon-bench-engines");
+    let program = build_engines()?;
     let scratch = Scratch::create("engines")?;
 
     let mut all: Vec<Engine> = ENGINES.into_iter().map(Engine::new).collect();
@@ -89,6 +82,25 @@ pub fn run(options: &Options) -> Result<()> {
     figures.extend(all.into_iter().flat_map(Engine::figures));
     let settings = json!({ "seconds": seconds, "in_flight": in_flight, "products": products });
     publish("engines", &settings, &figures, &goals)
+}
+
+/// Builds the engines' workspace and names its program.
+fn build_engines() -> Result<PathBuf> {
+    // A directory of its own: minutes of C++ must not hold the lock of the product's builds.
+    let target = shell::target().join("engines");
+    println!("$ (cd bench/engines && cargo build --release --locked)");
+    if !target.exists() {
+        println!("the first build compiles RocksDB: about 10 minutes of processor time");
+    }
+    let mut command = Command::new("cargo");
+    // There its own .cargo/config.toml counts, which says how the engines are compiled.
+    command.current_dir(shell::root().join("bench/engines"));
+    command.args(["build", "--release", "--locked", "--target-dir"]).arg(&target);
+    let ended = Running::start(&mut command)?.wait()?;
+    if !ended.status.success() {
+        bail!("{NEEDS}");
+    }
+    Ok(target.join("release/zizon-bench-engines"))
 }
 
 struct Engine {
