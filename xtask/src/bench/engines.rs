@@ -87,7 +87,8 @@ pub fn run(options: &Options) -> Result<()> {
 /// Builds the engines' workspace and names its program.
 fn build_engines() -> Result<PathBuf> {
     // A directory of its own: minutes of C++ must not hold the lock of the product's builds.
-    let target = shell::target().join("engines");
+    // Absolute, since cargo runs elsewhere.
+    let target = std::path::absolute(shell::target().join("engines"))?;
     println!("$ (cd bench/engines && cargo build --release --locked)");
     if !target.exists() {
         println!("the first build compiles RocksDB: about 10 minutes of processor time");
