@@ -84,7 +84,7 @@ fn check_floors(broken: &mut Vec<String>) -> Result<()> {
 
 fn check_sources(broken: &mut Vec<String>) -> Result<()> {
     let root = shell::root();
-    for room in ["zizon", "roles", "platform", "load", "sim", "tests", "xtask", "fuzz"] {
+    for room in ["zizon", "roles", "platform", "load", "sim", "tests", "xtask", "fuzz", "bench"] {
         visit(&root.join(room), &mut |path, text| {
             let shown = path.strip_prefix(&root).unwrap_or(path).display();
             for word in FORBIDDEN_EVERYWHERE.iter() {

@@ -108,7 +108,7 @@ pub fn run(options: &Options) -> Result<()> {
 /// Fails before it starts what would fill the disk.
 fn enough_room(orders: u64) -> Result<()> {
     let needed = orders.saturating_mul(BYTES_MAX);
-    if let Some(free) = proc::free_bytes(&shell::root())
+    if let Some(free) = proc::free_bytes(&shell::target())
         && free < needed
     {
         let gb = |bytes: u64| bytes / 1_000_000_000;
