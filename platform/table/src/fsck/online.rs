@@ -58,7 +58,7 @@ impl Engine {
         match rebuild::replay(reader, &scratch, at, &options.engine, hooks)? {
             Ok(plans) => {
                 report.plans = plans;
-                let rebuilt = crate::index::Index::range(&scratch, Bound::Unbounded, Bound::Unbounded, at);
+                let rebuilt = crate::index::Index::range(&scratch, Keys::All, at).map_err(FsckError::Scratch)?;
                 compare::compare(reader, rebuilt, snapshot, options.max_differences, hooks, &mut report);
             }
             Err(damage) => report.journal_damage = Some(damage),
