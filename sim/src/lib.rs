@@ -10,6 +10,8 @@
 //! [`run`] runs one seed, [`hunt()`] looks for the first seed that shows a [`Flaw`]. The histories of every run are checked
 //! for linearizability ([`linear`]); the protocol itself is checked exhaustively in `model`.
 
+mod crashpoints;
+pub mod damage;
 mod flaw;
 mod hunt;
 pub mod linear;
@@ -18,6 +20,7 @@ pub mod model;
 mod trace;
 mod world;
 
+pub use crashpoints::{Point, Report, crashpoints};
 pub use flaw::Flaw;
 pub use hunt::{Caught, Hunt, Progress, hunt, sweep};
 pub use zizon_orders::execute::Mode;
@@ -76,6 +79,8 @@ pub struct Stats {
     pub histories: u64,
     /// Calls in them.
     pub calls: u64,
+    /// Operations that changed the disk while the schedule ran.
+    pub disk_operations: u64,
     /// Histories too large to be decided within the bound of the search.
     pub undecided: u64,
 }
@@ -93,6 +98,7 @@ impl Stats {
         self.power_losses += other.power_losses;
         self.histories += other.histories;
         self.calls += other.calls;
+        self.disk_operations += other.disk_operations;
         self.undecided += other.undecided;
     }
 }
@@ -119,11 +125,20 @@ pub struct Outcome {
 /// When the temporary directory cannot be used.
 #[must_use]
 pub fn run(options: &Options) -> Outcome {
+    begin(options, None)
+}
+
+/// A run in which nothing goes wrong but what strikes it at `point`.
+pub(crate) fn run_at(options: &Options, point: Point) -> Outcome {
+    begin(options, Some(point))
+}
+
+fn begin(options: &Options, point: Option<Point>) -> Outcome {
     thread_local! {
         static KEYRING: Keyring = unused_keyring();
     }
     let keyring = KEYRING.with(Clone::clone);
-    let mut world = match World::new(options, keyring) {
+    let mut world = match World::new(options, keyring, point) {
         Ok(world) => world,
         Err(why) => {
             return Outcome { violated: Some(why), hash: 0, steps: 0, stats: Stats::default(), lines: Vec::new() };

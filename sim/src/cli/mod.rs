@@ -1,5 +1,6 @@
 //! The command line.
 
+mod disk;
 #[cfg(feature = "model")]
 mod model;
 mod show;
@@ -49,6 +50,21 @@ enum Rung {
         /// Seeds to try for each
         #[arg(long, value_name = "N", default_value_t = 20_000)]
         seeds: u64,
+    },
+    /// Strikes quiet runs at every step and every operation of the disk
+    Crashpoints {
+        /// Runs to strike, each with both executors
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        seeds: u64,
+    },
+    /// Flips bits and cuts off files of a journal and an index; each must be noticed
+    Damage {
+        /// Pieces of damage
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        flips: u64,
+        /// Decides where
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
     },
     /// Searches every state of the stepwise protocol within small bounds, and refutes every broken variant
     #[cfg(feature = "model")]
@@ -109,6 +125,8 @@ pub fn run(args: &Args) -> Result<End, String> {
     }
     match (&args.rung, args.seed) {
         (Some(Rung::Flaws { seeds }), _) => Ok(flaws(*seeds)),
+        (Some(Rung::Crashpoints { seeds }), _) => Ok(disk::crashpoints(*seeds)),
+        (Some(Rung::Damage { flips, seed }), _) => disk::damage(*flips, *seed),
         #[cfg(feature = "model")]
         (Some(Rung::Model { large }), _) => Ok(model::run(*large)),
         (None, Some(seed)) => Ok(one(args, seed)),

@@ -8,6 +8,7 @@ use zizon_table::IndexStore;
 use super::table::Flaky;
 use super::task::Task;
 use super::{DISK_BYTES, Verdict, World, env};
+use crate::Point;
 use crate::world::handle::Done;
 use crate::world::profile::skus;
 
@@ -42,6 +43,15 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Strikes where this run is to be struck.
+    pub(super) fn strike(&mut self) {
+        match self.point {
+            Some(Point::Kill(step)) if step == self.trace.step => self.kill(),
+            Some(Point::Power(step)) if step == self.trace.step => self.lose_power(),
+            _ => {}
+        }
     }
 
     fn inject(&mut self, fault: MemFault, after: u64) {

@@ -33,7 +33,7 @@ use self::reader::Reader;
 use self::task::{Task, finish};
 use crate::flaw::Flaw;
 use crate::trace::Trace;
-use crate::{Options, Stats};
+use crate::{Options, Point, Stats};
 
 /// Size of the simulated disk while nothing is wrong with it.
 const DISK_BYTES: u64 = 64 << 20;
@@ -64,16 +64,21 @@ pub(crate) struct World {
     /// Batches of the feed on their way to the reader.
     told: Vec<(u64, Vec<zizon_table::Change>)>,
     acknowledged: BTreeMap<OrderId, Vec<u8>>,
+    /// Where this run is struck, if that is all that goes wrong in it.
+    point: Option<Point>,
     pub trace: Trace,
     pub stats: Stats,
 }
 
 impl World {
-    pub fn new(options: &Options, keyring: Keyring) -> Result<Self, String> {
+    pub fn new(options: &Options, keyring: Keyring, point: Option<Point>) -> Result<Self, String> {
         let rng = Arc::new(SeededRng::new(options.seed));
         let secret = [7; 32];
         let ids = IdKey::new(&Zeroizing::new(secret));
-        let profile = Profile::drawn(options, &rng, &ids);
+        let mut profile = Profile::drawn(options, &rng, &ids);
+        if point.is_some() {
+            profile.faults = profile::Faults::none();
+        }
         let clock = Arc::new(ManualClock::at(BEGINNING_MS));
         let fs = MemFs::new(DISK_BYTES);
         let env = env(&fs, &clock, &rng);
@@ -104,6 +109,7 @@ impl World {
             reader,
             told: Vec::new(),
             acknowledged: BTreeMap::new(),
+            point,
             trace: Trace::new(options.trace),
             stats: Stats::default(),
         };
@@ -156,9 +162,17 @@ impl World {
 
     /// Runs `steps` steps of the schedule.
     pub fn run(&mut self, steps: u64) -> Verdict {
+        let before = self.fs.changes();
+        if let Some(Point::Disk(fault, after)) = self.point {
+            self.fs.inject(fault, after);
+        }
         for _ in 0..steps {
             self.trace.step += 1;
-            self.step(true)?;
+            self.strike();
+            self.step(self.point.is_none())?;
+        }
+        if self.point == Some(Point::Nowhere) {
+            self.stats.disk_operations = self.fs.changes() - before;
         }
         Ok(())
     }

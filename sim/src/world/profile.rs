@@ -36,6 +36,24 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
+    /// Nothing goes wrong.
+    pub const fn none() -> Self {
+        Self {
+            kill: false,
+            power: false,
+            disk_errors: false,
+            read_errors: false,
+            disk_full: false,
+            network: false,
+            partition: false,
+            pause: false,
+            clock: false,
+            flaky: false,
+            stall: false,
+            operator: false,
+        }
+    }
+
     fn drawn(rng: &SeededRng) -> Self {
         // A quiet world now and then: what breaks there is easiest to understand.
         let quiet = rng.below(16) == 0;
