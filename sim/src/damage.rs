@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use zizon_journal::{Env, Journal, ManualClock, MemFs, SeededRng};
 use zizon_table::{
-    Cond, Durability, Engine, EngineOptions, FsckHooks, FsckOptions, Item, Key, LsmStore, MemStore, Op, OpenError, Patch,
-    Path as Attr, ReadError,
+    Cond, Durability, Engine, EngineOptions, FsckHooks, FsckOptions, Item, Key, LsmStore, MemStore, Op, OpenError,
+    Patch, Path as Attr, ReadError,
 };
 
 /// Plans in the table that is damaged.
 const PLANS: i64 = 400;
+/// Plans it takes afterwards.
+const MORE: i64 = 120;
 const JOURNAL: &str = "/sim/journal";
 
 /// How a piece of damage was noticed.
@@ -25,7 +27,8 @@ pub enum Noticed {
     Reported,
     /// It was put right at the start: a copy of a watermark, an unfinished end, an index rebuilt from the journal.
     Repaired,
-    /// It hit bytes that nothing reads: everything that was written is served, and the check finds it whole.
+    /// It hit bytes that hold nothing: everything that was written is served, the check finds it whole, and the table
+    /// goes on. In the journal that is the file of a segment that has not been begun.
     NoEffect,
 }
 
@@ -148,12 +151,34 @@ impl Whole {
         let mut hooks = FsckHooks { progress: &mut |_| {}, visit: &mut |_| {} };
         let options = FsckOptions { engine: options(), ..FsckOptions::default() };
         let whole = engine.check_in_memory(&options, &mut hooks).is_ok_and(|report| report.ok());
+        if all && whole {
+            goes_on(engine)?;
+        }
         Ok(match (all && whole, repaired) {
             (false, _) => Noticed::Reported,
             (true, true) => Noticed::Repaired,
             (true, false) => Noticed::NoEffect,
         })
     }
+}
+
+/// Writes as much as a segment holds, and reads it.
+fn goes_on(engine: &Engine) -> Result<(), String> {
+    for n in PLANS..PLANS + MORE {
+        engine.submit(plan(n), Durability::Durable, None);
+        if n % 10 == 9 && !engine.sync_once() {
+            return Err("it takes no more writes".to_owned());
+        }
+    }
+    for n in PLANS..PLANS + MORE {
+        for op in plan(n) {
+            match engine.get(op.key()) {
+                Ok(Some(_)) => {}
+                other => return Err(format!("{} was written afterwards and reads {other:?}", op.key())),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Damages copies of one table `count` times, three of four times its journal. `progress` is told after each.
@@ -210,7 +235,12 @@ impl JournalTarget {
         disk.put(path, &content);
         // Half of the time the index has to be made anew from what is damaged.
         let store = if rng.below(2) == 0 { self.store.clone() } else { MemStore::new() };
-        self.open(&disk, store).map_err(|why| format!("{harm:?} in {}: {why}", path.display()))
+        let empty = self.fs.content(path).is_none_or(|content| content.iter().all(|byte| *byte == 0));
+        let noticed = self.open(&disk, store).and_then(|noticed| match noticed {
+            Noticed::NoEffect if !empty => Err("nobody notices".to_owned()),
+            noticed => Ok(noticed),
+        });
+        noticed.map_err(|why| format!("{harm:?} in {}: {why}", path.display()))
     }
 
     fn open(&self, disk: &MemFs, store: MemStore) -> Result<Noticed, String> {
@@ -220,7 +250,9 @@ impl JournalTarget {
         };
         match Engine::open(env(disk), Path::new(JOURNAL), Arc::new(store), options(), &mut |_| {}) {
             Ok(engine) => self.whole.noticed(&engine, repaired),
-            Err(OpenError::Journal(_) | OpenError::Replay { .. } | OpenError::IndexAhead { .. }) => Ok(Noticed::Refused),
+            Err(OpenError::Journal(_) | OpenError::Replay { .. } | OpenError::IndexAhead { .. }) => {
+                Ok(Noticed::Refused)
+            }
             Err(error) => Err(format!("refused for the wrong reason: {error}")),
         }
     }
@@ -263,12 +295,14 @@ impl IndexTarget {
     }
 
     fn open(&self, dir: &Path) -> Result<Noticed, String> {
-        let engine = open_lsm(dir).map_err(|error| format!("an index that can be rebuilt keeps the table closed: {error}"))?;
+        let engine =
+            open_lsm(dir).map_err(|error| format!("an index that can be rebuilt keeps the table closed: {error}"))?;
         let noticed = self.whole.noticed(&engine, engine.metrics().replayed_plans > 0)?;
         drop(engine);
         if noticed == Noticed::Reported {
             // What was noticed while running is rebuilt at the next start.
-            let engine = open_lsm(dir).map_err(|error| format!("it does not open after damage was noticed: {error}"))?;
+            let engine =
+                open_lsm(dir).map_err(|error| format!("it does not open after damage was noticed: {error}"))?;
             if !self.whole.is_served_by(&engine)? {
                 return Err("it is not rebuilt after damage was noticed".to_owned());
             }
@@ -288,7 +322,11 @@ fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy_dir(&entry.path(), &target)? } else { fs::copy(entry.path(), target).map(|_| ())? }
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
     }
     Ok(())
 }

@@ -53,6 +53,29 @@ fn a_flaw_has_one_name() {
     assert!(unknown.contains("no-nonce"), "{unknown}");
 }
 
+#[test]
+fn a_crash_at_every_step_and_every_disk_operation_leaves_a_sound_shop() {
+    let report = zizon_sim::crashpoints(0..1, &mut |_| {});
+    assert_eq!(report.violated, None);
+    assert_eq!(report.runs.len(), 7, "{:?}", report.runs);
+    assert!(
+        report.runs.iter().all(|(_, runs)| *runs > 0) && report.runs.iter().map(|(_, runs)| runs).sum::<u64>() > 1_000
+    );
+}
+
+#[test]
+fn two_hundred_pieces_of_damage_are_noticed_and_nothing_damaged_is_served() {
+    use zizon_sim::damage::{Noticed, damage};
+    let report = damage(1, 200, &mut |_| {}).expect("the temporary directory is usable");
+    assert_eq!(report.harmed, None);
+    let noticed = |kind| report.journal.get(&kind).copied().unwrap_or(0);
+    assert!(
+        noticed(Noticed::Refused) > 20 && noticed(Noticed::Reported) > 5 && noticed(Noticed::Repaired) > 10,
+        "{report:?}"
+    );
+    assert!(report.index.values().sum::<u64>() == 50, "{report:?}");
+}
+
 #[cfg(feature = "model")]
 mod model {
     use zizon_sim::model::{Bounds, Variant, check};

@@ -45,7 +45,7 @@ pub fn damage(flips: u64, seed: u64) -> Result<End, String> {
         (Noticed::Refused, "the table does not open"),
         (Noticed::Reported, "a read or the check reports it"),
         (Noticed::Repaired, "put right at the start"),
-        (Noticed::NoEffect, "no effect: bytes that nothing reads"),
+        (Noticed::NoEffect, "no effect: bytes that hold nothing"),
     ];
     let figure = |figures: &BTreeMap<Noticed, u64>, kind| count(figures.get(&kind).copied().unwrap_or(0));
     for (kind, words) in kinds {

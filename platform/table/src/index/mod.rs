@@ -180,10 +180,12 @@ impl From<io::Error> for IndexError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            // The files are ours: one that is missing, short or malformed has been damaged.
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
-                Self::Damaged(error.to_string())
-            }
+            // The files are ours: one that is missing, short or malformed has been damaged. One that is shorter than its
+            // own end marker makes the tree seek to before its beginning, which is an invalid argument.
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput => Self::Damaged(error.to_string()),
             _ => Self::Io(error),
         }
     }

@@ -180,6 +180,34 @@ fn a_flipped_bit_in_the_index_is_noticed_and_the_index_rebuilt() {
     assert!(noticed > harmless, "noticed {noticed}, harmless {harmless}");
 }
 
+#[test]
+fn an_index_file_that_ends_early_is_noticed_and_the_index_rebuilt() {
+    let root = TempDir::new().expect("a temporary directory");
+    let source = root.path().join("source");
+    let engine = open_lsm(&source).expect("it opens");
+    let state = fill_more(&engine, 100);
+    engine.close();
+    drop(engine);
+    let mut files = Vec::new();
+    files_under(&source.join("index"), &mut files);
+    for file in files {
+        let content = fs::read(&file).expect("it reads");
+        let name = file.strip_prefix(&source).expect("it is inside");
+        for len in [0, 1, 9, content.len() / 2, content.len().saturating_sub(1)] {
+            let dir = root.path().join("copy");
+            copy_dir(&source, &dir);
+            fs::write(dir.join(name), &content[..len.min(content.len())]).expect("it writes");
+            let engine = open_lsm(&dir).unwrap_or_else(|error| panic!("{} of {len} bytes: {error}", name.display()));
+            if !serves_only_truth(&engine, &state) {
+                drop(engine);
+                let engine = open_lsm(&dir).expect("it opens after damage");
+                assert!(serves_only_truth(&engine, &state), "{} of {len} bytes is not rebuilt", name.display());
+            }
+            fs::remove_dir_all(&dir).expect("it is removed");
+        }
+    }
+}
+
 fn fill_more(engine: &Engine, plans: i64) -> BTreeMap<Key, Item> {
     for n in plans - 100..plans {
         assert!(matches!(engine.submit(plan(n), Durability::Durable, None), Submitted::Waiting(_)));
