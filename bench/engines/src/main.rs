@@ -9,8 +9,6 @@
 //! Prints one JSON document. CPU is that of the whole process: clients, writer, background work. After the run the
 //! engine is closed and opened again, and what it acknowledged is looked for: every counter, and orders by sample.
 
-#![expect(missing_docs, reason = "a program, not a library")]
-
 mod ours;
 mod plan;
 mod rocks;
@@ -157,12 +155,7 @@ struct Done {
 }
 
 /// One client: the next order when the last one is durable.
-async fn order<E: Engine>(
-    engine: Rc<E>,
-    client: usize,
-    products: u64,
-    end: Instant,
-) -> Result<(usize, Done), Failure> {
+async fn order<E: Engine>(engine: Rc<E>, client: usize, products: u64, end: Instant) -> Result<(usize, Done), Failure> {
     let mut done = Done { latencies: Vec::with_capacity(1 << 12), refused: 0 };
     for n in 0_u64.. {
         let start = Instant::now();

@@ -72,7 +72,7 @@ impl Engine for Rocks {
                 batch.put(counter_key(product, shard), Counter::FULL.to_bytes());
             }
         }
-        Ok(self.shared.db.write_opt(&batch, &synced())?)
+        Ok(self.shared.db.write_opt(batch, &synced())?)
     }
 
     async fn place(&self, order: Order) -> Result<bool, Failure> {
@@ -175,13 +175,9 @@ fn write_groups(shared: &Shared) {
             }
             state.gathering += 1;
             state.groups += 1;
-            (
-                std::mem::take(&mut state.batch),
-                std::mem::take(&mut state.waiting),
-                std::mem::take(&mut state.orders),
-            )
+            (std::mem::take(&mut state.batch), std::mem::take(&mut state.waiting), std::mem::take(&mut state.orders))
         };
-        let written = shared.db.write_opt(&batch, &synced()).map_err(|error| error.to_string());
+        let written = shared.db.write_opt(batch, &synced()).map_err(|error| error.to_string());
         settle(&mut shared.state.lock(), &orders);
         for waiter in waiting {
             // A caller that has gone away needs no answer.

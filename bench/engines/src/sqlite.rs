@@ -71,8 +71,7 @@ impl Engine for Sqlite {
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         let shared = Arc::new(Shared::default());
         let writing = Arc::clone(&shared);
-        let writer =
-            std::thread::Builder::new().name("writer".into()).spawn(move || serve(&writing, &connection))?;
+        let writer = std::thread::Builder::new().name("writer".into()).spawn(move || serve(&writing, &connection))?;
         Ok(Self { shared, writer: Some(writer) })
     }
 
