@@ -123,7 +123,10 @@ impl Engine {
                 ("p99_ms", figure("p99", "ms")),
                 ("group_mean", Figure::plain(format!("{name}: plans a group"), "")),
                 ("written_bytes_per_plan", figure("written per plan", "bytes")),
-                ("disk_bytes_per_plan", figure("on disk per plan", "bytes")),
+                (
+                    "disk_bytes_per_plan",
+                    Figure::plain(format!("{name}: on disk per plan, preallocated files included"), "bytes"),
+                ),
                 ("resident_mb", figure("memory", "MB")),
             ],
         }
