@@ -99,12 +99,10 @@ impl Pair {
             if change.is_some_and(|change| change > allowed) {
                 regressions.push(name(figure));
             }
-            let (before, after, ratio) = (shown(was), shown(is), shown(is / was));
+            let ratio = if (is / was).is_finite() { format!("x{}", shown(is / was)) } else { String::new() };
+            let (before, after) = (shown(was), shown(is));
             let unit = figure["unit"].as_str().unwrap_or_default();
-            out.push_str(&format!(
-                "  {:<width$}  {before:>12}  {after:>12}  {unit:<5}  x{ratio}{mark}\n",
-                name(figure)
-            ));
+            out.push_str(&format!("  {:<width$}  {before:>12}  {after:>12}  {unit:<5}  {ratio}{mark}\n", name(figure)));
         }
         (out, regressions)
     }
