@@ -76,6 +76,47 @@ fn two_hundred_pieces_of_damage_are_noticed_and_nothing_damaged_is_served() {
     assert!(report.index.values().sum::<u64>() == 50, "{report:?}");
 }
 
+mod command {
+    use std::process::{Command, Output};
+
+    fn sim(args: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_zizon-sim")).args(args.split(' ')).output().expect("the program starts")
+    }
+
+    fn said(output: &Output) -> String {
+        [&output.stdout[..], &output.stderr[..]].concat().escape_ascii().to_string().replace("\\n", "\n")
+    }
+
+    #[test]
+    fn a_failing_seed_is_printed_with_the_command_that_replays_it() {
+        let hunt = sim("--seeds 0..200 --flaw blind-compensation --steps 800 --jobs 1");
+        let told = said(&hunt);
+        assert_eq!(hunt.status.code(), Some(1), "{told}");
+        let command = told.lines().find_map(|line| line.trim().strip_prefix("cargo run --release -p zizon-sim -- "));
+        let replay = sim(command.expect("a command to replay it"));
+        assert_eq!(replay.status.code(), Some(1));
+        let violated = told.lines().find_map(|line| line.split_once(": ")).expect("what was violated").1;
+        assert!(said(&replay).ends_with(&format!("violated: {violated}\n")), "{}", said(&replay));
+    }
+
+    #[test]
+    fn runs_that_hold_end_with_success_and_mistakes_with_words() {
+        assert_eq!(sim("--seeds 0..5").status.code(), Some(0));
+        assert_eq!(sim("--seed 3 --mode stepwise").status.code(), Some(0));
+        for (args, word) in [
+            ("--seeds 5..5", "no seeds"),
+            ("--seeds five", "0..300"),
+            ("--flaw none", "no-nonce"),
+            ("--jobs 0", "at least 1"),
+            ("--trace", "--seed"),
+        ] {
+            let refused = sim(args);
+            assert_eq!(refused.status.code(), Some(2), "{args}");
+            assert!(said(&refused).contains(word), "{args}: {}", said(&refused));
+        }
+    }
+}
+
 #[cfg(feature = "model")]
 mod model {
     use zizon_sim::model::{Bounds, Variant, check};

@@ -5,8 +5,8 @@ use zizon_journal::SeededRng;
 use zizon_orders::execute::Mode;
 use zizon_table::EngineOptions;
 
-use crate::Options;
 use crate::flaw::Flaw;
+use crate::{Options, STEPS};
 
 /// The products of every world.
 pub(crate) const PRODUCTS: [&str; 2] = ["A", "B"];
@@ -95,6 +95,8 @@ pub(crate) struct Profile {
     pub stock: [i64; 2],
     pub shards: u16,
     pub plan_ops: usize,
+    /// How many times as long as usual the run is.
+    pub longer: u64,
     pub engine: EngineOptions,
     /// What is weighed most: how often handlers run compared with everything else.
     pub task_weight: u64,
@@ -108,19 +110,22 @@ impl Profile {
     pub fn drawn(options: &Options, rng: &SeededRng, ids: &IdKey) -> Self {
         let drawn = if rng.below(2) == 0 { Mode::Atomic } else { Mode::Stepwise };
         let mode = options.mode.or(options.flaw.map(Flaw::mode)).unwrap_or(drawn);
-        let count = 2 + rng.below(10);
+        // A longer run has more to do.
+        let longer = (options.steps / STEPS).max(1);
+        let count = (2 + rng.below(10)) * longer;
         let keys = (0..count).map(|number| order_key(number, rng, ids)).collect();
         Self {
             mode,
             flaw: options.flaw,
             faults: Faults::drawn(rng),
             clients: usize::try_from(2 + rng.below(4)).unwrap_or(2),
-            asks_per_client: usize::try_from(3 + rng.below(12)).unwrap_or(3),
+            asks_per_client: usize::try_from((3 + rng.below(12)) * longer).unwrap_or(3),
             keys,
-            stock: [1 + below(rng, 9), 1 + below(rng, 6)],
+            stock: [1 + below(rng, 9 * longer), 1 + below(rng, 6 * longer)],
             shards: if rng.below(2) == 0 { 1 } else { 2 },
             // With few operations, orders over both products go stepwise and the others atomically.
             plan_ops: if rng.below(3) == 0 { 2 } else { usize::MAX },
+            longer,
             engine: engine(options, rng),
             task_weight: 20 + rng.below(60),
         }

@@ -40,7 +40,7 @@ impl World {
             _ if self.fs.is_off() => self.lose_power(),
             _ => {}
         }
-        for _ in 0..PATIENCE {
+        for _ in 0..PATIENCE * self.profile.longer {
             if self.clients.iter().all(super::client::Client::is_done) && self.net.len() == 0 {
                 break;
             }
