@@ -43,6 +43,17 @@ impl EdgeMetrics {
         metrics.observe_gauge("zizon_edge_in_flight", "Requests in work", Unit::None, move || {
             f64::from(u32::try_from(in_flight.load(Ordering::Relaxed)).unwrap_or(u32::MAX))
         });
+        let limits = admission.in_flight_limits();
+        metrics.observe_gauge_family(
+            "zizon_edge_in_flight_limit",
+            "Requests that may be in work before further ones are refused; follows how quickly they are answered",
+            Unit::None,
+            ["kind"],
+            move || {
+                let value = |limit: usize| f64::from(u32::try_from(limit).unwrap_or(u32::MAX));
+                limits.iter().map(|(kind, limit)| ([(*kind).to_owned()], value(limit()))).collect()
+            },
+        );
         Self {
             requests: metrics.counter_family(
                 "zizon_edge_requests_total",

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use zizon_base::problem::{Code, Problem};
 
+use super::limit::Limit;
 use super::{Guard, Permit, Verdict};
 use crate::connections::client_of;
 use crate::routes::{Place, Priority};
@@ -21,12 +22,15 @@ const READING_MAX: usize = 4096;
 /// Bodies being read at a time from one client address (IPv6: one /64).
 const READING_PER_CLIENT_MAX: u32 = 512;
 
-/// Lets `in_flight_max` requests in. The last eighth is kept for orders, so that browsing does not crowd out buying;
+/// Lets as many requests in as are answered in good time ([`Limit`]), and never more than `in_flight_max`. The last eighth is kept for orders, so that browsing does not crowd out buying;
 /// health is never refused, because a supervisor that cannot ask would make overload worse by restarting.
 #[derive(Debug)]
 pub struct Admission {
     in_flight: Arc<AtomicUsize>,
     in_flight_max: usize,
+    /// Orders and browsing wait for different roles: what one of them takes says nothing of the other.
+    checkout: Arc<Limit>,
+    browse: Arc<Limit>,
     reading: Arc<AtomicUsize>,
     reading_by_client: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
@@ -35,7 +39,14 @@ impl Admission {
     /// An empty house.
     #[must_use]
     pub fn new(in_flight_max: usize) -> Self {
-        Self { in_flight: Arc::default(), in_flight_max, reading: Arc::default(), reading_by_client: Arc::default() }
+        Self {
+            in_flight: Arc::default(),
+            in_flight_max,
+            checkout: Arc::new(Limit::new(in_flight_max)),
+            browse: Arc::new(Limit::new(in_flight_max)),
+            reading: Arc::default(),
+            reading_by_client: Arc::default(),
+        }
     }
 
     /// The number in work, shared with metrics.
@@ -44,12 +55,20 @@ impl Admission {
         Arc::clone(&self.in_flight)
     }
 
-    /// Places a request may count with; none are needed for health.
-    fn bound(&self, request: &RequestView<'_>) -> Option<usize> {
+    /// How many requests may be in work at this moment by kind, for metrics.
+    pub fn in_flight_limits(&self) -> [(&'static str, impl Fn() -> usize + Send + Sync + use<>); 2] {
+        [("checkout", &self.checkout), ("browse", &self.browse)].map(|(kind, limit)| {
+            let limit = Arc::clone(limit);
+            (kind, move || limit.bound())
+        })
+    }
+
+    /// Places a request may count with among all, and the bound of its kind; none are needed for health.
+    fn bounds(&self, request: &RequestView<'_>) -> Option<(usize, &Arc<Limit>)> {
         match Place::of_path(request.path).priority() {
             Priority::Health => None,
-            Priority::Checkout => Some(self.in_flight_max),
-            Priority::Browse => Some(self.in_flight_max - self.in_flight_max / 8),
+            Priority::Checkout => Some((self.in_flight_max, &self.checkout)),
+            Priority::Browse => Some((self.in_flight_max - self.in_flight_max / 8, &self.browse)),
         }
     }
 
@@ -72,16 +91,27 @@ impl Guard for Admission {
     }
 
     fn inspect(&self, request: &RequestView<'_>) -> Verdict {
-        let Some(bound) = self.bound(request) else { return Verdict::Pass };
-        if self.in_flight.load(Ordering::Relaxed) >= bound {
+        let Some((places, limit)) = self.bounds(request) else { return Verdict::Pass };
+        if limit.is_reached() {
+            limit.reached();
+            return overloaded();
+        }
+        if self.in_flight.load(Ordering::Relaxed) >= places {
             return overloaded();
         }
         if request.body_len == Some(0) { Verdict::Pass } else { self.read_body(client_of(request.peer.ip())) }
     }
 
     fn inspect_body(&self, request: &RequestView<'_>, _body: &[u8]) -> Verdict {
-        let Some(bound) = self.bound(request) else { return Verdict::Pass };
-        Permit::take(&self.in_flight, bound).map_or_else(overloaded, Verdict::Hold)
+        let Some((places, limit)) = self.bounds(request) else { return Verdict::Pass };
+        let Some(permit) = Permit::take(&self.in_flight, places) else { return overloaded() };
+        match limit.enter() {
+            Some(in_work) => Verdict::Hold(permit.timed(in_work)),
+            None => {
+                limit.reached();
+                overloaded()
+            }
+        }
     }
 }
 

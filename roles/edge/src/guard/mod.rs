@@ -5,6 +5,7 @@
 //! added to the [`Chain`] in [`crate::run`]. Guards decide from the request and their own state; none waits.
 
 mod admission;
+mod limit;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zizon_base::problem::Problem;
 
 use admission::ClientPlace;
+use limit::InWork;
 
 pub use admission::Admission;
 
@@ -47,6 +49,7 @@ pub trait Guard: Send + Sync + 'static {
 pub struct Permit {
     taken: Arc<AtomicUsize>,
     _of_client: Option<ClientPlace>,
+    _in_work: Option<InWork>,
 }
 
 impl Permit {
@@ -55,13 +58,19 @@ impl Permit {
     pub fn take(taken: &Arc<AtomicUsize>, bound: usize) -> Option<Self> {
         let before = taken.fetch_add(1, Ordering::Relaxed);
         // Made first, so that a refused place is given back by its drop.
-        let permit = Self { taken: Arc::clone(taken), _of_client: None };
+        let permit = Self { taken: Arc::clone(taken), _of_client: None, _in_work: None };
         (before < bound).then_some(permit)
     }
 
     /// The same place, counted for a client as well.
     fn of_client(mut self, place: ClientPlace) -> Self {
         self._of_client = Some(place);
+        self
+    }
+
+    /// The same place, and how long it is held counts.
+    fn timed(mut self, in_work: InWork) -> Self {
+        self._in_work = Some(in_work);
         self
     }
 }
