@@ -221,7 +221,6 @@ impl Engine {
     }
 
     #[cfg(not(any(test, feature = "simulation")))]
-    #[expect(clippy::unused_self, reason = "the simulation's variant asks its options")]
     const fn refuses_early(&self) -> bool {
         false
     }
