@@ -15,7 +15,6 @@ type Place = (Key, usize);
 /// A write under way.
 pub(crate) struct Writing {
     ops: Vec<Op>,
-    begin: u64,
     /// Where its calls stand in the histories, by operation.
     places: Vec<(usize, Place)>,
 }
@@ -55,7 +54,7 @@ impl Recorder {
             places.push((at, (op.key().clone(), history.len() - 1)));
         }
         let ops = if places.is_empty() { Vec::new() } else { ops.to_vec() };
-        Writing { ops, begin, places }
+        Writing { ops, places }
     }
 
     pub fn write_ends(
@@ -90,7 +89,6 @@ impl Recorder {
                 Err(_) => self.never_happened(&place),
             }
         }
-        let _ = writing.begin;
     }
 
     /// Nothing was done and nothing was learned: it could only have happened before it began.
