@@ -6,7 +6,7 @@ use std::time::Instant;
 use zizon_sim::damage::Noticed;
 
 use super::End;
-use super::show::{Line, count};
+use super::show::{Line, count, say};
 
 /// Strikes the runs of the first `seeds` seeds at every place.
 pub fn crashpoints(seeds: u64) -> End {
@@ -14,17 +14,17 @@ pub fn crashpoints(seeds: u64) -> End {
     let report = zizon_sim::crashpoints(0..seeds, &mut |runs| line.show(|| format!("{} runs", count(runs))));
     line.clear();
     for (kind, runs) in &report.runs {
-        println!("  {kind:<34}{:>10}", count(*runs));
+        say!("  {kind:<34}{:>10}", count(*runs));
     }
     let runs: u64 = report.runs.iter().map(|(_, runs)| runs).sum();
     let seconds = began.elapsed().as_secs_f64();
     match report.violated {
         None => {
-            println!("\n{} runs in {seconds:.1} s, all invariants held after each", count(runs));
+            say!("\n{} runs in {seconds:.1} s, all invariants held after each", count(runs));
             End::Held
         }
         Some((seed, mode, point, why)) => {
-            println!("\nseed {seed}, {mode:?}, {point:?}\nviolated: {why}");
+            say!("\nseed {seed}, {mode:?}, {point:?}\nviolated: {why}");
             End::Broken
         }
     }
@@ -40,7 +40,7 @@ pub fn damage(flips: u64, seed: u64) -> Result<End, String> {
         line.show(|| format!("{} of {}", count(done), count(flips)));
     })?;
     line.clear();
-    println!("  {:<44}{:>10}{:>10}", "", "journal", "index");
+    say!("  {:<44}{:>10}{:>10}", "", "journal", "index");
     let kinds = [
         (Noticed::Refused, "the table does not open"),
         (Noticed::Reported, "a read or the check reports it"),
@@ -49,16 +49,16 @@ pub fn damage(flips: u64, seed: u64) -> Result<End, String> {
     ];
     let figure = |figures: &BTreeMap<Noticed, u64>, kind| count(figures.get(&kind).copied().unwrap_or(0));
     for (kind, words) in kinds {
-        println!("  {words:<44}{:>10}{:>10}", figure(&report.journal, kind), figure(&report.index, kind));
+        say!("  {words:<44}{:>10}{:>10}", figure(&report.journal, kind), figure(&report.index, kind));
     }
-    println!("\n{} pieces of damage in {:.1} s", count(flips), began.elapsed().as_secs_f64());
+    say!("\n{} pieces of damage in {:.1} s", count(flips), began.elapsed().as_secs_f64());
     match report.harmed {
         None => {
-            println!("nothing damaged was served, nothing was lost without a word");
+            say!("nothing damaged was served, nothing was lost without a word");
             Ok(End::Held)
         }
         Some(why) => {
-            println!("harm was done: {why}");
+            say!("harm was done: {why}");
             Ok(End::Broken)
         }
     }

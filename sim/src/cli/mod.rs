@@ -11,7 +11,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand, ValueEnum};
 use zizon_sim::{Caught, Flaw, Hunt, Mode, Options, STEPS, run as run_seed, sweep};
 
-use self::show::{Line, count};
+use self::show::{Line, count, say};
 
 /// Runs the shop's real code in a simulated world: one seed decides everything that happens, and gives the same run again.
 #[derive(Debug, Parser)]
@@ -139,20 +139,20 @@ fn one(args: &Args, seed: u64) -> End {
     let options = Options { seed, steps: args.steps, mode, flaw: args.flaw, trace: args.trace };
     let outcome = run_seed(&options);
     for line in &outcome.lines {
-        println!("{line}");
+        say!("{line}");
     }
     if args.trace {
-        println!();
+        say!("");
     }
-    println!("seed {seed}, {} steps, trace {:016x}", count(outcome.steps), outcome.hash);
+    say!("seed {seed}, {} steps, trace {:016x}", count(outcome.steps), outcome.hash);
     show::stats(&outcome.stats);
     match outcome.violated {
         None => {
-            println!("\nall invariants held");
+            say!("\nall invariants held");
             End::Held
         }
         Some(why) => {
-            println!("\nviolated: {why}");
+            say!("\nviolated: {why}");
             End::Broken
         }
     }
@@ -164,7 +164,7 @@ fn many(args: &Args) -> End {
     let mode = args.mode.map(Executor::mode);
     let hunt = Hunt { seeds: seeds.clone(), steps: args.steps, mode, flaw: args.flaw, jobs };
     let executors = args.mode.map_or("both executors", Executor::name);
-    println!("seeds {}..{}, {executors}, {} steps each", count(seeds.start), count(seeds.end), count(args.steps));
+    say!("seeds {}..{}, {executors}, {} steps each", count(seeds.start), count(seeds.end), count(args.steps));
     let (began, line) = (Instant::now(), Line::default());
     let (stats, caught) = sweep(&hunt, &|progress| {
         line.show(|| format!("{} of {} seeds", count(progress.done), count(progress.of)));
@@ -175,12 +175,12 @@ fn many(args: &Args) -> End {
     let seconds = began.elapsed().as_secs_f64();
     match caught {
         None => {
-            println!("\n{} seeds in {seconds:.1} s, all invariants held", count(seeds.end - seeds.start));
+            say!("\n{} seeds in {seconds:.1} s, all invariants held", count(seeds.end - seeds.start));
             End::Held
         }
         Some(caught) => {
-            println!("\nseed {} violated, at step {}: {}", caught.seed, count(caught.steps), caught.violated);
-            println!("replay it with\n  {}", replay(args, &caught));
+            say!("\nseed {} violated, at step {}: {}", caught.seed, count(caught.steps), caught.violated);
+            say!("replay it with\n  {}", replay(args, &caught));
             End::Broken
         }
     }
@@ -213,10 +213,10 @@ fn flaws(seeds: u64) -> End {
         line.clear();
         match caught {
             Some(caught) => {
-                println!("{:<20} caught by seed {:>6}  {}", flaw.name(), caught.seed, caught.violated);
+                say!("{:<20} caught by seed {:>6}  {}", flaw.name(), caught.seed, caught.violated);
             }
             None => {
-                println!("{:<20} NOT CAUGHT by {} seeds: {}", flaw.name(), count(seeds), flaw.about());
+                say!("{:<20} NOT CAUGHT by {} seeds: {}", flaw.name(), count(seeds), flaw.about());
                 end = End::Broken;
             }
         }

@@ -3,28 +3,25 @@
 use zizon_sim::model::{Bounds, Checked, Variant, check};
 
 use super::End;
-use super::show::count;
+use super::show::{count, say};
 
 /// Searches the sound protocol within every bound, then looks for a bound that refutes each broken one.
 pub fn run(large: bool) -> End {
     let all = if large { Bounds::large() } else { Bounds::small() };
     let mut end = End::Held;
-    println!("the protocol as it is\n  {:<62}{:>12}{:>7}{:>9}", "bounds", "states", "depth", "seconds");
+    say!("the protocol as it is\n  {:<62}{:>12}{:>7}{:>9}", "bounds", "states", "depth", "seconds");
     for bounds in &all {
         let checked = check(bounds);
         row(bounds.name, &checked);
         if let Some((property, steps)) = &checked.violated {
-            println!("    violated: {property}\n      {}", steps.join("\n      "));
+            say!("    violated: {property}\n      {}", steps.join("\n      "));
             end = End::Broken;
         }
         if !checked.unreachable.is_empty() {
-            println!("    never happens: {}", checked.unreachable.join(", "));
+            say!("    never happens: {}", checked.unreachable.join(", "));
         }
     }
-    println!(
-        "\nbroken on purpose\n  {:<62}{:>12}{:>7}{:>9}",
-        "variant and what it violates", "states", "depth", "seconds"
-    );
+    say!("\nbroken on purpose\n  {:<62}{:>12}{:>7}{:>9}", "variant and what it violates", "states", "depth", "seconds");
     for variant in Variant::BROKEN {
         let refuted = all.iter().find_map(|bounds| {
             let checked = check(&Bounds { variant, ..bounds.clone() });
@@ -33,7 +30,7 @@ pub fn run(large: bool) -> End {
         match refuted {
             Some(((property, _), checked)) => row(&format!("{:<20} {property}", variant.name()), &checked),
             None => {
-                println!("  {:<20} NOT REFUTED", variant.name());
+                say!("  {:<20} NOT REFUTED", variant.name());
                 end = End::Broken;
             }
         }
@@ -43,5 +40,5 @@ pub fn run(large: bool) -> End {
 
 fn row(name: &str, checked: &Checked) {
     let (states, depth) = (checked.states as u64, checked.depth as u64);
-    println!("  {name:<62}{:>12}{:>7}{:>9.1}", count(states), count(depth), checked.took.as_secs_f64());
+    say!("  {name:<62}{:>12}{:>7}{:>9.1}", count(states), count(depth), checked.took.as_secs_f64());
 }

@@ -6,6 +6,16 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use zizon_sim::Stats;
 
+/// Prints a line. Where nobody reads any more, as behind `head`, the run goes on for its exit code.
+pub fn line(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::show::line(format_args!($($text)*)) };
+}
+pub(crate) use say;
+
 /// How often the progress line changes.
 const EVERY: Duration = Duration::from_millis(100);
 
@@ -76,7 +86,7 @@ pub fn stats(stats: &Stats) {
         ("undecided histories", stats.undecided),
     ];
     for (name, figure) in rows {
-        println!("  {name:<24}{:>14}", count(figure));
+        say!("  {name:<24}{:>14}", count(figure));
     }
 }
 
