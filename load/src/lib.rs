@@ -15,6 +15,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod acks;
+pub mod client;
 mod connection;
 mod cpu;
 mod digest;
@@ -36,6 +37,7 @@ pub use digest::order_digest;
 pub use engine::run;
 pub use error::{LoadError, VerifyError};
 pub use options::{DEFAULT_PRICE, DEFAULT_PRODUCT, Keys, OrdersLoad, Rate};
+pub use product::Offer;
 pub use report::{Progress, Report};
 pub use schedule::Schedule;
 pub use verify::{Verify, VerifyProgress, VerifyReport, verify};

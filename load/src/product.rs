@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::connection::Connection;
 use crate::options::{DEFAULT_PRICE, DEFAULT_PRODUCT};
 use crate::target::Target;
-use crate::{LoadError, OrdersLoad};
+use crate::LoadError;
 
 /// The platform's market when a request names none.
 const DEFAULT_MARKET: &str = "KR";
@@ -19,12 +19,13 @@ const LOOKUPS: usize = 16;
 
 /// A product at a price.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Offer {
-    pub(crate) product: String,
+pub struct Offer {
+    /// The product's id; needs no escaping in JSON.
+    pub product: String,
     /// Minor units.
-    pub(crate) price: i64,
+    pub price: i64,
     /// Market to name in the request; `None` for the default one.
-    pub(crate) market: Option<String>,
+    pub market: Option<String>,
 }
 
 /// The parts of a catalog answer that matter here.
@@ -37,13 +38,10 @@ struct ProductDocument {
 impl Offer {
     /// The offers a run asks for, in the order they were named; products named by the user are looked up in the catalog.
     pub(crate) async fn find_all(load: &OrdersLoad, target: &Target) -> Result<Vec<Self>, LoadError> {
-        let named: Vec<String> = match (&load.product, load.products.as_slice()) {
-            (None, []) => {
-                return Ok(vec![Self { product: DEFAULT_PRODUCT.into(), price: DEFAULT_PRICE, market: None }]);
-            }
-            (Some(product), []) => vec![product.clone()],
-            (_, products) => products.to_vec(),
-        };
+        let named = load.products.as_slice();
+        if named.is_empty() {
+            return Ok(vec![Self::find(load.product.as_deref(), target).await?]);
+        }
         let mut lookups = JoinSet::new();
         let share = named.len().div_ceil(LOOKUPS);
         for (part, products) in named.chunks(share).enumerate() {
@@ -56,6 +54,15 @@ impl Offer {
             parts.insert(part, offers);
         }
         Ok(parts.into_values().flatten().collect())
+    }
+
+    /// One product by name, or the demo's.
+    pub(crate) async fn find(product: Option<&str>, target: &Target) -> Result<Self, LoadError> {
+        let Some(product) = product else {
+            return Ok(Self { product: DEFAULT_PRODUCT.into(), price: DEFAULT_PRICE, market: None });
+        };
+        let mut connection = Connection::open(target).await.map_err(|e| e.at(target))?;
+        find(&mut connection, target, product).await
     }
 
     /// The default market's price where there is one, else the first market's.

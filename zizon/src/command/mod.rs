@@ -11,6 +11,7 @@ mod operator;
 mod order;
 mod product;
 mod restore;
+mod prove;
 mod status;
 mod stock;
 mod verify;
@@ -38,6 +39,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Fsck(options) => fsck::run(&options),
         Command::Backup(options) => backup::run(&options),
         Command::Restore(options) => restore::run(&options),
+        Command::Prove(options) => prove::run(&options),
         Command::Completions { shell } => {
             completions::run(shell);
             Ok(ExitCode::SUCCESS)

@@ -32,7 +32,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::{
     fs::{MemfdFlags, Mode, SealFlags, fcntl_add_seals, memfd_create},
-    process::umask,
+    process::{getppid, set_parent_process_death_signal, umask},
 };
 use tokio::{
     net::UnixStream,
@@ -67,6 +67,7 @@ const GRACE: [(Role, Duration); 4] = [
 pub fn run(options: cli::Up) -> Result<ExitCode> {
     // Whatever else the caller left open is not for roles: they would hold it as long as they live.
     close_fds::set_fds_cloexec(3, &[]);
+    stop_with_the_proof()?;
     let (config, text) = Config::load_text(options.config.as_deref())?;
     crate::roles::policy(&config)?;
     // Whatever is made without a mode of its own is for this user alone.
@@ -84,6 +85,18 @@ pub fn run(options: cli::Up) -> Result<ExitCode> {
     let outcome = command_local::block_on(supervise(options, config, text, paths.clone()));
     sockets::remove_place(&paths);
     outcome
+}
+
+/// A platform that `zizon prove` has started stops when that ends, even by `kill -9`: nobody else knows of it.
+fn stop_with_the_proof() -> Result<()> {
+    let Some(prover) = std::env::var(zizon_prove::PROVER_PID_ENV).ok() else { return Ok(()) };
+    set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    // It may have ended before the kernel was asked to tell.
+    let parent = getppid().map_or(0, |parent| parent.as_raw_nonzero().get());
+    if prover != parent.to_string() {
+        return Err(Failure::unknown("the proof that wanted this platform has ended", "").into());
+    }
+    Ok(())
 }
 
 /// The configuration as it was read, in memory: a role that is started again is configured as it was, whatever has become of the file.
@@ -232,14 +245,16 @@ fn start_children(
 }
 
 /// A terminal that is closed ends the platform as Ctrl-C does, unless the caller has asked for the opposite (`nohup`).
-struct Hangup(Option<Signal>);
+pub struct Hangup(Option<Signal>);
 
 impl Hangup {
-    fn new() -> Result<Self> {
+    /// Listens for it, inside a runtime.
+    pub fn new() -> Result<Self> {
         Ok(Self(if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) }))
     }
 
-    async fn recv(&mut self) {
+    /// Waits for it, for ever where it is ignored.
+    pub async fn recv(&mut self) {
         match &mut self.0 {
             Some(signal) => drop(signal.recv().await),
             None => std::future::pending().await,

@@ -1,0 +1,173 @@
+//! A shopper who does not give up: an unknown outcome is asked again with the same key until it is known.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use zizon_load::Offer;
+use zizon_load::client::{Client, Reply, Silence};
+
+use crate::ProveError;
+
+/// How long one answer may take before its outcome is unknown.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a shopper asks before the outcome stays unknown.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Pauses between two attempts.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// What one shopper ordered, and heard.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    /// The last answer that settles it; otherwise what happened last.
+    pub(crate) reply: Result<Reply, String>,
+    /// Times it was sent again.
+    pub(crate) retries: u32,
+}
+
+/// One unit of an offer, for one user under one key.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    pub(crate) user: String,
+    pub(crate) key: String,
+    pub(crate) quantity: u32,
+}
+
+impl Wish {
+    /// The request's body; the same wish always has the same bytes.
+    pub(crate) fn body(&self, offer: &Offer) -> Vec<u8> {
+        let mut order = json!({
+            "user_id": self.user,
+            "items": [{ "product_id": offer.product, "quantity": self.quantity, "price": offer.price }],
+            "idempotency_key": self.key,
+        });
+        if let Some(market) = &offer.market {
+            order["market"] = Value::from(market.as_str());
+        }
+        order.to_string().into_bytes()
+    }
+}
+
+/// How far a crowd is: answers so far. A kill is timed by it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answered(Arc<AtomicUsize>);
+
+impl Answered {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everybody connects first; then all ask at once. `meanwhile` begins with them and ends before this returns.
+pub(crate) async fn all_at_once<T: Send + 'static>(
+    client: &Client,
+    bodies: Vec<Vec<u8>>,
+    stop: &Arc<AtomicBool>,
+    answered: Answered,
+    meanwhile: impl Future<Output = T> + Send + 'static,
+) -> Result<(Vec<Heard>, T), ProveError> {
+    let start = Arc::new(Barrier::new(bodies.len() + 1));
+    let mut crowd = JoinSet::new();
+    for (at, body) in bodies.into_iter().enumerate() {
+        let (mut client, start, stop, answered) = (client.another(), start.clone(), stop.clone(), answered.clone());
+        crowd.spawn(async move {
+            // Who has no connection yet makes one when asking.
+            let _ = client.connect().await;
+            start.wait().await;
+            let heard = ask(&mut client, &body, &stop).await;
+            answered.0.fetch_add(1, Ordering::Relaxed);
+            (at, heard)
+        });
+    }
+    start.wait().await;
+    let meanwhile = tokio::spawn(meanwhile);
+    let mut all = crowd.join_all().await;
+    let meanwhile = meanwhile.await.map_err(std::io::Error::other).map_err(ProveError::system("run a task"))?;
+    if stop.load(Ordering::Relaxed) {
+        return Err(ProveError::Stopped);
+    }
+    all.sort_unstable_by_key(|(at, _)| *at);
+    Ok((all.into_iter().map(|(_, heard)| heard).collect(), meanwhile))
+}
+
+/// Asks until the answer settles it, the patience ends or the proof is stopped.
+async fn ask(client: &mut Client, body: &[u8], stop: &AtomicBool) -> Heard {
+    let began = Instant::now();
+    let mut retries = 0;
+    loop {
+        let last = match client.post("/api/v1/orders", body, ANSWER_PATIENCE).await {
+            Ok(reply) if is_final(&reply) => return Heard { reply: Ok(reply), retries },
+            Ok(reply) => format!("{} {}", reply.status, problem_code(&reply.body)),
+            Err(silence @ (Silence::NotSent(_) | Silence::Unknown(_))) => silence.to_string(),
+        };
+        if began.elapsed() > PATIENCE || stop.load(Ordering::Relaxed) {
+            return Heard { reply: Err(last), retries };
+        }
+        retries += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Whether an answer settles an order. Those that say "ask again" with the same key do not.
+fn is_final(reply: &Reply) -> bool {
+    match reply.status {
+        408 | 429 | 500..=599 => false,
+        409 => problem_code(&reply.body) != "idempotency-in-progress",
+        _ => true,
+    }
+}
+
+/// The problem's code; empty where the body is no problem.
+pub(crate) fn problem_code(body: &[u8]) -> String {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    problem["code"].as_str().unwrap_or_default().chars().take(64).collect()
+}
+
+/// Runs a future on a runtime of one thread.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, ProveError>>) -> Result<T, ProveError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(ProveError::system("make a runtime"))?.block_on(future)
+}
+
+/// Sixteen characters nobody has used: keys and users of one run differ from those of another.
+pub(crate) fn nonce() -> Result<String, ProveError> {
+    let mut bytes = [0_u8; 12];
+    getrandom::fill(&mut bytes).map_err(|error| ProveError::system("read randomness")(std::io::Error::other(error)))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, code: &str) -> Reply {
+        Reply { status, replayed: false, body: json!({ "code": code }).to_string().into_bytes() }
+    }
+
+    #[test]
+    fn an_answer_that_says_ask_again_settles_nothing() {
+        for (status, code) in [
+            (503, "outcome-unknown"),
+            (503, "upstream-unavailable"),
+            (500, "internal"),
+            (429, "too-many-requests"),
+            (409, "idempotency-in-progress"),
+        ] {
+            assert!(!is_final(&reply(status, code)), "{status} {code}");
+        }
+        for (status, code) in [(201, ""), (409, "insufficient-stock"), (422, "unknown-product")] {
+            assert!(is_final(&reply(status, code)), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_wish_has_the_same_bytes_each_time() {
+        let offer = Offer { product: "P1".into(), price: 5, market: Some("JP".into()) };
+        let wish = Wish { user: "u".into(), key: "k".into(), quantity: 1 };
+        assert_eq!(wish.body(&offer), wish.clone().body(&offer));
+        assert_ne!(wish.body(&offer), Wish { quantity: 2, ..wish }.body(&offer));
+    }
+}

@@ -1,0 +1,34 @@
+//! The checks themselves: pure functions from what was seen to what it shows. They know nothing of platforms, so that broken observations
+//! can be put before them (`control`, and the tests here).
+
+pub mod durability;
+pub mod oversell;
+pub mod replay;
+
+use zizon_contracts::orders::StockView;
+
+use crate::proof::{Check, FsckSeen};
+
+/// The stock equation, `on_hand = available + held + sold`, over two readings between which nothing was put in or taken out.
+fn equation(before: &StockView, after: &StockView) -> Check {
+    let closes = |view: &StockView| {
+        let parts = i128::from(view.available) + i128::from(view.held) + i128::from(view.sold);
+        parts == i128::from(view.on_hand)
+    };
+    let seen = format!(
+        "{} on hand before; after: {} = {} available + {} held + {} sold",
+        before.on_hand, after.on_hand, after.available, after.held, after.sold
+    );
+    let holds = closes(before) && closes(after) && before.on_hand == after.on_hand;
+    Check::new("the stock equation closes: nothing appeared, nothing vanished", holds, seen)
+}
+
+/// Units ordered between two readings.
+fn ordered(before: &StockView, after: &StockView) -> i128 {
+    let taken = |view: &StockView| i128::from(view.held) + i128::from(view.sold);
+    taken(after) - taken(before)
+}
+
+fn storage(claim: &str, fsck: &FsckSeen) -> Check {
+    Check::new(claim, fsck.ok, fsck.said.clone())
+}

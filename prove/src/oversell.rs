@@ -1,0 +1,367 @@
+//! Proof: of N units exactly N are sold, whoever asks at once and whatever dies meanwhile.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zizon_contracts::orders::StockView;
+use zizon_load::client::Client;
+use zizon_load::{DEFAULT_PRODUCT, Offer};
+
+use crate::ProveError;
+use crate::buyer::{Answered, Heard, Wish, all_at_once, block_on, nonce, problem_code};
+use crate::check::oversell::{Ending, Seen, judge};
+use crate::platform::{Platform, kill_now};
+use crate::proof::{Fact, Part, Proof, Verdict};
+use crate::random::Choices;
+use crate::session::{Running, Session};
+
+/// The most buyers at once: each has a connection, and the edge has its own limits.
+pub const BUYERS_MAX: u32 = 1_000;
+/// How often a kill is tried again that came when everybody had an answer.
+const KILLS_TRIED_MAX: u32 = 10;
+/// How long stock that an interrupted attempt held may take to come back.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(60);
+const SETTLE_LOOK: Duration = Duration::from_millis(100);
+/// Roles on an order's path; the death of each is tried.
+const KILLED: [&str; 2] = ["orders", "edge"];
+
+/// How orders are written.
+const EXECUTORS: [&str; 2] = ["atomic", "stepwise"];
+
+/// Sizes of the proof.
+#[derive(Debug, Clone)]
+pub struct Oversell {
+    /// Buyers, each wanting one unit.
+    pub buyers: u32,
+    /// Units there are.
+    pub units: u32,
+    /// What is sold; the demo's product when none is named.
+    pub product: Option<String>,
+}
+
+impl Oversell {
+    /// Whether these sizes can prove anything.
+    ///
+    /// # Errors
+    /// [`ProveError::Size`].
+    pub fn check(&self) -> Result<(), ProveError> {
+        let size = |what: String, remedy| Err(ProveError::Size { what, remedy });
+        if self.units == 0 {
+            return size("--units 0: a sale of nothing shows nothing".into(), "write --units 100 --buyers 200");
+        }
+        if self.buyers > BUYERS_MAX {
+            let what = format!("--buyers {}: at most {BUYERS_MAX}, each has a connection of its own", self.buyers);
+            return size(what, "write --units 100 --buyers 200");
+        }
+        if self.buyers <= self.units {
+            let what = format!("--buyers {} --units {}: nobody would be refused", self.buyers, self.units);
+            return size(what, "write more buyers than units: --units 100 --buyers 200");
+        }
+        Ok(())
+    }
+
+    /// Proves it on platforms of the proof's own.
+    ///
+    /// # Errors
+    /// When it cannot be carried through; what it finds is in the proof.
+    pub fn spawn(&self, session: &Session<'_>) -> Result<Proof, ProveError> {
+        self.check()?;
+        let began = Instant::now();
+        let mut choices = Choices::from_seed(session.seed);
+        let (mut parts, mut facts) = (Vec::new(), Vec::new());
+        for executor in EXECUTORS {
+            let config = format!("[orders]\nexecutor = \"{executor}\"\nreservation_ttl_seconds = 86400\n");
+            let platform = Platform::start(session, &config)?;
+            let mut sale = Sale::new(self, session, platform)?;
+            sale.round(executor, None, &mut choices, &mut parts, &mut facts)?;
+            for role in KILLED {
+                sale.round(executor, Some(role), &mut choices, &mut parts, &mut facts)?;
+            }
+        }
+        Ok(self.proof(parts, facts, began, Vec::new()))
+    }
+
+    /// Proves as much as can be seen from outside: what buyers are answered. The units are sold for good.
+    ///
+    /// # Errors
+    /// When it cannot be carried through.
+    pub fn from_outside(&self, session: &Session<'_>, running: &Running) -> Result<Proof, ProveError> {
+        self.check()?;
+        let began = Instant::now();
+        let client = Client::new(&running.url, &running.ca_file)?;
+        let offer = block_on(async { Ok(client.offer(self.product.as_deref()).await?) })?;
+        session.say.note(&format!("{} buyers at {} for {} units", self.buyers, running.url, self.units));
+        let bodies = self.bodies(&offer)?;
+        let answered = Answered::default();
+        let ((heard, ()), took) =
+            timed(|| block_on(all_at_once(&client, bodies, &session.stop, answered, std::future::ready(()))))?;
+        let endings = heard.iter().map(ending).collect();
+        let seen = Seen { units: self.units.into(), endings, stock: None, readings: Vec::new(), fsck: None };
+        let parts = vec![Part { title: "all at once".into(), checks: judge(&seen) }];
+        let facts = vec![fact("answers", &heard, took, None)];
+        let not_shown = vec![
+            "stock, the equation and the storage: only the platform's operator may read them".to_owned(),
+            "that it holds when a role dies: from outside nothing can be killed".to_owned(),
+        ];
+        Ok(self.proof(parts, facts, began, not_shown))
+    }
+
+    /// One undisturbed sale on `platform`, as it was seen.
+    pub(crate) fn once<'a>(&'a self, session: &'a Session<'a>, platform: Platform<'a>) -> Result<Seen, ProveError> {
+        self.check()?;
+        let mut sale = Sale::new(self, session, platform)?;
+        let crowd = sale.crowd(None)?;
+        sale.seen(&crowd)
+    }
+
+    fn bodies(&self, offer: &Offer) -> Result<Vec<Vec<u8>>, ProveError> {
+        let run = nonce()?;
+        let wish = |n: u32| Wish { user: format!("prove_{run}_{n}"), key: format!("prove-{run}-{n}"), quantity: 1 };
+        Ok((0..self.buyers).map(|n| wish(n).body(offer)).collect())
+    }
+
+    fn proof(&self, parts: Vec<Part>, facts: Vec<Fact>, began: Instant, mut not_shown: Vec<String>) -> Proof {
+        not_shown.push("orders of several products at once: model checks and property tests cover those".to_owned());
+        Proof {
+            name: "oversell",
+            claim: format!("Of {} units exactly {} are sold, however many ask at once.", self.units, self.units),
+            method: format!(
+                "{} buyers ask for one unit each at the same moment; whoever gets no clear answer asks again with the same key.",
+                self.buyers
+            ),
+            verdict: Verdict::of(parts.iter().flat_map(|part| &part.checks)),
+            parts,
+            facts,
+            not_shown,
+            seconds: began.elapsed().as_secs_f64(),
+            timeline: None,
+        }
+    }
+}
+
+/// One platform with one product, sold out again and again.
+struct Sale<'a> {
+    sizes: &'a Oversell,
+    session: &'a Session<'a>,
+    platform: Platform<'a>,
+    sku: &'a str,
+    offer: Offer,
+    /// How long the last undisturbed crowd took: a kill is timed into it.
+    took: Duration,
+}
+
+/// A crowd that has its answers.
+struct Crowd {
+    before: StockView,
+    bodies: Vec<Vec<u8>>,
+    heard: Vec<Heard>,
+    readings: Vec<i64>,
+    took: Duration,
+    /// Buyers who had no answer yet when the role died.
+    waiting: Option<usize>,
+}
+
+impl<'a> Sale<'a> {
+    fn new(sizes: &'a Oversell, session: &'a Session<'a>, platform: Platform<'a>) -> Result<Self, ProveError> {
+        let client = Client::new(&platform.url()?, &platform.ca_file())?;
+        let offer = block_on(async { Ok(client.offer(sizes.product.as_deref()).await?) })?;
+        let sku = sizes.product.as_deref().unwrap_or(DEFAULT_PRODUCT);
+        Ok(Self { sizes, session, platform, sku, offer, took: Duration::ZERO })
+    }
+
+    fn round(
+        &mut self,
+        executor: &str,
+        killed: Option<&str>,
+        choices: &mut Choices,
+        parts: &mut Vec<Part>,
+        facts: &mut Vec<Fact>,
+    ) -> Result<(), ProveError> {
+        let title = match killed {
+            None => format!("{executor} executor"),
+            Some(role) => format!("{executor} executor, kill -9 of {role} in the middle"),
+        };
+        self.session.say.note(&format!("oversell: {} buyers, {} units, {title}", self.sizes.buyers, self.sizes.units));
+        let mut crowd = match killed {
+            None => self.crowd(None)?,
+            Some(role) => self.crowd_with_kill(role, choices)?,
+        };
+        if killed.is_none() {
+            self.took = crowd.took;
+        }
+        let again = if killed.is_some() { self.ask_again(&mut crowd)? } else { 0 };
+        let seen = self.seen(&crowd)?;
+        parts.push(Part { title: title.clone(), checks: judge(&seen) });
+        let mut fact = fact(&title, &crowd.heard, crowd.took, crowd.waiting);
+        if again > 0 {
+            fact.value.push_str(&format!("; {again} refused once asked again when a unit came back"));
+        }
+        facts.push(fact);
+        Ok(())
+    }
+
+    /// All ask, and the role dies while some of them wait. A kill that came too late is tried again, earlier.
+    fn crowd_with_kill(&mut self, role: &str, choices: &mut Choices) -> Result<Crowd, ProveError> {
+        let mut within = self.took;
+        for _ in 0..KILLS_TRIED_MAX {
+            let delay = choices.between(Duration::ZERO, within);
+            let crowd = self.crowd(Some((role, delay)))?;
+            let exact = crowd.heard.iter().filter(|heard| matches!(ending(heard), Ending::Sold { .. })).count();
+            if crowd.waiting.is_some_and(|waiting| waiting > 0) || exact > self.sizes.units as usize {
+                return Ok(crowd);
+            }
+            within = within * 2 / 3;
+        }
+        Err(ProveError::TooFast(format!("every buyer had an answer before {role} died, {KILLS_TRIED_MAX} times")))
+    }
+
+    fn crowd(&mut self, kill: Option<(&str, Duration)>) -> Result<Crowd, ProveError> {
+        let before = self.platform.set_stock(self.sku, self.sizes.units.into())?;
+        let bodies = self.sizes.bodies(&self.offer)?;
+        let client = Client::new(&self.platform.url()?, &self.platform.ca_file())?;
+        let victim = kill.map(|(role, delay)| Ok::<_, ProveError>((self.platform.pid_of(role)?, delay))).transpose()?;
+        let answered = Answered::default();
+        let (everybody, until_now) = (bodies.len(), answered.clone());
+        let meanwhile = async move {
+            let (pid, delay) = victim?;
+            tokio::time::sleep(delay).await;
+            let waiting = everybody - until_now.count();
+            pid.is_some_and(kill_now).then_some(waiting)
+        };
+        let ((heard, waiting), readings, took) = self.watched(|| {
+            let crowd = all_at_once(&client, bodies.clone(), &self.session.stop, answered, meanwhile);
+            block_on(crowd)
+        })?;
+        if let (Some((role, _)), Some((Some(pid), _))) = (kill, victim) {
+            self.platform.await_role(role, pid)?;
+        }
+        Ok(Crowd { before, bodies, heard, readings, took, waiting })
+    }
+
+    /// Reads the stock over and over while `work` runs.
+    fn watched<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, ProveError>,
+    ) -> Result<(T, Vec<i64>, Duration), ProveError> {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut readings = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    // While orders is down nobody can read its stock.
+                    readings.extend(self.platform.stock(self.sku).ok().map(|view| view.available));
+                }
+                readings
+            });
+            let ended = SetOnDrop(&over);
+            let (done, took) = timed(work)?;
+            drop(ended);
+            Ok((done, reader.join().unwrap_or_default(), took))
+        })
+    }
+
+    /// A unit that an interrupted attempt held comes back to the stock; who was refused meanwhile asks again. Returns how many did.
+    fn ask_again(&mut self, crowd: &mut Crowd) -> Result<usize, ProveError> {
+        let began = Instant::now();
+        let mut again = 0;
+        while began.elapsed() < SETTLE_PATIENCE {
+            let stock = self.settled(crowd)?;
+            let refused: Vec<usize> =
+                (0..crowd.heard.len()).filter(|&at| matches!(ending(&crowd.heard[at]), Ending::Refused { .. })).collect();
+            if stock.available <= 0 || refused.is_empty() {
+                break;
+            }
+            let client = Client::new(&self.platform.url()?, &self.platform.ca_file())?;
+            let bodies = refused.iter().map(|&at| crowd.bodies[at].clone()).collect();
+            let asked = all_at_once(&client, bodies, &self.session.stop, Answered::default(), std::future::ready(()));
+            let (heard, ()) = block_on(asked)?;
+            again += heard.iter().filter(|heard| matches!(ending(heard), Ending::Sold { .. })).count();
+            for (at, heard) in refused.into_iter().zip(heard) {
+                crowd.heard[at] = heard;
+            }
+        }
+        Ok(again)
+    }
+
+    /// The stock once what is under way has come to its end: units taken are the orders sold. The last reading when that does not come.
+    fn settled(&self, crowd: &Crowd) -> Result<StockView, ProveError> {
+        let began = Instant::now();
+        loop {
+            self.session.go_on()?;
+            let stock = self.platform.stock(self.sku)?;
+            let sold = crowd.heard.iter().filter(|heard| matches!(ending(heard), Ending::Sold { .. })).count();
+            let taken = stock.held + stock.sold - crowd.before.held - crowd.before.sold;
+            if u64::try_from(taken) == Ok(sold as u64) || began.elapsed() > SETTLE_PATIENCE {
+                return Ok(stock);
+            }
+            thread::sleep(SETTLE_LOOK);
+        }
+    }
+
+    fn seen(&self, crowd: &Crowd) -> Result<Seen, ProveError> {
+        let after = self.settled(crowd)?;
+        let fsck = Some(self.platform.fsck(true)?);
+        Ok(Seen {
+            units: self.sizes.units.into(),
+            endings: crowd.heard.iter().map(ending).collect(),
+            stock: Some((crowd.before.clone(), after)),
+            readings: crowd.readings.clone(),
+            fsck,
+        })
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn timed<T>(work: impl FnOnce() -> Result<T, ProveError>) -> Result<(T, Duration), ProveError> {
+    let began = Instant::now();
+    Ok((work()?, began.elapsed()))
+}
+
+/// How a buyer's attempt ended.
+fn ending(heard: &Heard) -> Ending {
+    match &heard.reply {
+        Err(last) => Ending::Unanswered { last: last.clone() },
+        Ok(reply) if reply.status == 201 => Ending::Sold { order: order_id(&reply.body) },
+        Ok(reply) => Ending::Refused { status: reply.status, code: problem_code(&reply.body) },
+    }
+}
+
+/// The order's id. A 201 without one is an order nobody can name: it counts as the same as any other such.
+fn order_id(body: &[u8]) -> String {
+    let order: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    order["id"].as_str().unwrap_or_default().to_owned()
+}
+
+fn fact(name: &str, heard: &[Heard], took: Duration, waiting: Option<usize>) -> Fact {
+    let retries: u32 = heard.iter().map(|heard| heard.retries).sum();
+    let mut value = format!("{} answers in {:.2} s", heard.len(), took.as_secs_f64());
+    if let Some(waiting) = waiting {
+        value.push_str(&format!("; {waiting} still waited when the role died; asked again {retries} times"));
+    }
+    Fact { name: name.to_owned(), value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_show_nothing_are_refused_with_a_remedy() {
+        let sizes = |buyers, units| Oversell { buyers, units, product: None }.check();
+        assert!(sizes(200, 100).is_ok());
+        for (buyers, units, said) in [(200, 0, "shows nothing"), (0, 1, "nobody"), (5, 5, "nobody"), (1001, 1, "at most 1000")]
+        {
+            let error = sizes(buyers, units).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.help().contains("--units"));
+        }
+    }
+}

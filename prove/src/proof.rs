@@ -1,0 +1,131 @@
+//! What a proof says: claims, each with what was seen, and a verdict that follows from them.
+
+use serde::Serialize;
+use zizon_contracts::fsck::StoreFinding;
+
+use crate::timeline::Timeline;
+
+/// One claim and what was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What must hold.
+    pub claim: String,
+    /// Whether it does.
+    pub holds: bool,
+    /// What was seen, with its numbers.
+    pub seen: String,
+}
+
+impl Check {
+    /// A claim, whether it holds, and what was seen.
+    pub(crate) fn new(claim: impl Into<String>, holds: bool, seen: impl Into<String>) -> Self {
+        Self { claim: claim.into(), holds, seen: seen.into() }
+    }
+}
+
+/// Whether a claim stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything that was checked holds.
+    Proven,
+    /// Something does not.
+    Refuted,
+}
+
+impl Verdict {
+    /// What follows from checks. No check is no proof.
+    #[must_use]
+    pub fn of<'a>(checks: impl IntoIterator<Item = &'a Check>) -> Self {
+        let mut any = false;
+        for check in checks {
+            any = true;
+            if !check.holds {
+                return Self::Refuted;
+            }
+        }
+        if any { Self::Proven } else { Self::Refuted }
+    }
+}
+
+/// A part of a proof: one way in which it was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// What was done.
+    pub title: String,
+    /// What had to hold.
+    pub checks: Vec<Check>,
+}
+
+/// A measured fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// Its name.
+    pub name: String,
+    /// Its value with its unit.
+    pub value: String,
+}
+
+/// A proof that was carried through.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Proof {
+    /// `oversell`, `replay` or `durability`.
+    pub name: &'static str,
+    /// What was claimed.
+    pub claim: String,
+    /// How it was tested.
+    pub method: String,
+    /// Whether it stands.
+    pub verdict: Verdict,
+    /// What was tried, part by part.
+    pub parts: Vec<Part>,
+    /// What was measured on the way.
+    pub facts: Vec<Fact>,
+    /// What this does not show.
+    pub not_shown: Vec<String>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// What happened over time, where that was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
+}
+
+impl Proof {
+    /// Every check of every part.
+    pub fn checks(&self) -> impl Iterator<Item = &Check> {
+        self.parts.iter().flat_map(|part| &part.checks)
+    }
+
+    /// Whether it stands.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.verdict == Verdict::Proven
+    }
+}
+
+/// What a check of the storage said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FsckSeen {
+    /// Whether journal, index and stock agree.
+    pub ok: bool,
+    /// What was compared, or the first thing that is wrong.
+    pub said: String,
+}
+
+impl FsckSeen {
+    /// The findings of all stores in a sentence.
+    #[must_use]
+    pub fn of(ok: bool, stores: &[StoreFinding]) -> Self {
+        let wrong = stores.iter().find_map(|store| store.first_difference.clone());
+        let stock = stores.iter().find_map(|store| store.stock.as_ref());
+        let stock_wrong = stock.and_then(|stock| stock.differences.first().cloned());
+        let orders = stock.map(|stock| stock.orders);
+        let said = match (wrong.or(stock_wrong), orders) {
+            (Some(wrong), _) => wrong,
+            (None, Some(orders)) if ok => format!("journal, index and stock agree over {orders} orders"),
+            (None, _) => "the stock was not checked".to_owned(),
+        };
+        // Where the stock could not be added up, nothing is shown about it.
+        Self { ok: ok && orders.is_some(), said }
+    }
+}
