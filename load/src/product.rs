@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
+use crate::LoadError;
 use crate::connection::Connection;
 use crate::options::{DEFAULT_PRICE, DEFAULT_PRODUCT};
 use crate::target::Target;
-use crate::LoadError;
 
 /// The platform's market when a request names none.
 const DEFAULT_MARKET: &str = "KR";

@@ -61,6 +61,22 @@ impl Answered {
     }
 }
 
+/// What a crowd heard.
+#[derive(Debug)]
+pub(crate) struct Crowd<T> {
+    /// In the order of their bodies.
+    pub(crate) heard: Vec<Heard>,
+    /// What came of the work beside it.
+    pub(crate) meanwhile: T,
+    /// From the moment at which all asked to the last answer.
+    pub(crate) took: Duration,
+}
+
+/// All ask at once with nothing else going on.
+pub(crate) fn ask_all(client: &Client, bodies: Vec<Vec<u8>>, stop: &Arc<AtomicBool>) -> Result<Crowd<()>, ProveError> {
+    block_on(all_at_once(client, bodies, stop, Answered::default(), std::future::ready(())))
+}
+
 /// Everybody connects first; then all ask at once. `meanwhile` begins with them and ends before this returns.
 pub(crate) async fn all_at_once<T: Send + 'static>(
     client: &Client,
@@ -68,7 +84,7 @@ pub(crate) async fn all_at_once<T: Send + 'static>(
     stop: &Arc<AtomicBool>,
     answered: Answered,
     meanwhile: impl Future<Output = T> + Send + 'static,
-) -> Result<(Vec<Heard>, T), ProveError> {
+) -> Result<Crowd<T>, ProveError> {
     let start = Arc::new(Barrier::new(bodies.len() + 1));
     let mut crowd = JoinSet::new();
     for (at, body) in bodies.into_iter().enumerate() {
@@ -83,14 +99,16 @@ pub(crate) async fn all_at_once<T: Send + 'static>(
         });
     }
     start.wait().await;
+    let began = Instant::now();
     let meanwhile = tokio::spawn(meanwhile);
     let mut all = crowd.join_all().await;
+    let took = began.elapsed();
     let meanwhile = meanwhile.await.map_err(std::io::Error::other).map_err(ProveError::system("run a task"))?;
     if stop.load(Ordering::Relaxed) {
         return Err(ProveError::Stopped);
     }
     all.sort_unstable_by_key(|(at, _)| *at);
-    Ok((all.into_iter().map(|(_, heard)| heard).collect(), meanwhile))
+    Ok(Crowd { heard: all.into_iter().map(|(_, heard)| heard).collect(), meanwhile, took })
 }
 
 /// Asks until the answer settles it, the patience ends or the proof is stopped.

@@ -15,12 +15,13 @@ fn equation(before: &StockView, after: &StockView) -> Check {
         let parts = i128::from(view.available) + i128::from(view.held) + i128::from(view.sold);
         parts == i128::from(view.on_hand)
     };
+    let was = if before.on_hand == after.on_hand { String::new() } else { format!(", was {}", before.on_hand) };
     let seen = format!(
-        "{} on hand before; after: {} = {} available + {} held + {} sold",
-        before.on_hand, after.on_hand, after.available, after.held, after.sold
+        "{} on hand{was} = {} available + {} held + {} sold",
+        after.on_hand, after.available, after.held, after.sold
     );
     let holds = closes(before) && closes(after) && before.on_hand == after.on_hand;
-    Check::new("the stock equation closes: nothing appeared, nothing vanished", holds, seen)
+    Check::new("the stock equation closes, and no unit came or went", holds, seen)
 }
 
 /// Units ordered between two readings.

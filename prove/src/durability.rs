@@ -64,7 +64,9 @@ impl Durability {
     pub fn spawn(&self, session: &Session<'_>) -> Result<Proof, ProveError> {
         self.check()?;
         let began = Instant::now();
-        session.say.note(&format!("durability: orders and {} x kill -9 of a random role, seed {}", self.kills, session.seed));
+        session
+            .say
+            .note(&format!("durability: orders and {} x kill -9 of a random role, seed {}", self.kills, session.seed));
         let mut platform = Platform::start(session, "[orders]\nreservation_ttl_seconds = 86400\n")?;
         let acks = platform.beside("acks.jsonl");
         let sku = self.product.as_deref().unwrap_or(DEFAULT_PRODUCT);
@@ -135,7 +137,8 @@ impl Durability {
             "that it holds when a role dies: from outside nothing can be killed".to_owned(),
             "stock, the equation and the storage: only the platform's operator may read them".to_owned(),
         ];
-        let method = format!("Orders are made for {} s; then each acknowledged one is asked for.", self.duration.as_secs());
+        let method =
+            format!("Orders are made for {} s; then each acknowledged one is asked for.", self.duration.as_secs());
         Ok(proof(&seen, &report, timeline, method, not_shown, began))
     }
 
@@ -167,8 +170,9 @@ impl Durability {
             session.say.progress(&format!("kill {number:>3} of {}: {role:<9} {how}", self.kills));
             let pid = platform.kill_role(role)?;
             let at_ms = wall_ms();
-            let successor = if is_early { platform.await_successor(role, pid)? } else { platform.await_role(role, pid)? };
-            kills.push(Kill { role: role.to_owned(), at_ms, pid, successor });
+            let successor =
+                if is_early { platform.await_successor(role, pid)? } else { platform.await_role(role, pid)? };
+            kills.push(Kill { role: role.to_owned(), at_ms, pid, successor, is_early });
         }
         platform.await_ready()?;
         wait(session, MARGIN)?;
@@ -190,8 +194,7 @@ fn under_load<T>(
         });
         // Also when `work` fails or panics: the scope waits for the generator.
         let ended = SetOnDrop(&stop);
-        let alive =
-            || (!generator.is_finished()).then(|| how.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let alive = || (!generator.is_finished()).then(|| how.lock().unwrap_or_else(PoisonError::into_inner).clone());
         let done = work(&alive);
         drop(ended);
         let report = generator.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -248,14 +251,21 @@ fn wall_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn proof(seen: &Seen, report: &Report, timeline: Timeline, method: String, not_shown: Vec<String>, began: Instant) -> Proof {
+fn proof(
+    seen: &Seen,
+    report: &Report,
+    timeline: Timeline,
+    method: String,
+    not_shown: Vec<String>,
+    began: Instant,
+) -> Proof {
     let checks = judge(seen);
     Proof {
         name: "durability",
         claim: "Every acknowledged order is there afterwards, as it was acknowledged, once.".to_owned(),
         method,
         verdict: Verdict::of(&checks),
-        parts: vec![Part { title: "under load".into(), checks }],
+        parts: vec![Part { title: "under load".into(), checks, note: String::new() }],
         facts: facts(report, &timeline),
         not_shown,
         seconds: began.elapsed().as_secs_f64(),
@@ -265,9 +275,18 @@ fn proof(seen: &Seen, report: &Report, timeline: Timeline, method: String, not_s
 
 fn facts(report: &Report, timeline: &Timeline) -> Vec<Fact> {
     let fact = |name: &str, value: String| Fact { name: name.to_owned(), value };
-    let asked = report.requested_rate.map_or_else(|| "as fast as it goes".to_owned(), |rate| format!("{rate:.0}/s asked for"));
+    let asked =
+        report.requested_rate.map_or_else(|| "as fast as it goes".to_owned(), |rate| format!("{rate:.0}/s asked for"));
     let mut facts = vec![
-        fact("orders", format!("{} acknowledged in {:.1} s, {:.0}/s, {asked}", report.acked.unwrap_or(0), report.duration_s, report.achieved_rate)),
+        fact(
+            "orders",
+            format!(
+                "{} acknowledged in {:.1} s, {:.0}/s, {asked}",
+                report.acked.unwrap_or(0),
+                report.duration_s,
+                report.achieved_rate
+            ),
+        ),
         fact("no 201", format!("{} requests: their outcome is unknown or they were refused", report.errors)),
         fact(
             "latency",
@@ -280,10 +299,13 @@ fn facts(report: &Report, timeline: &Timeline) -> Vec<Fact> {
     for (role, silences) in timeline.silences() {
         let median = silences[silences.len() / 2];
         let longest = silences.last().copied().unwrap_or(0);
-        let times = silences.len();
+        let times = timeline.kills.iter().filter(|kill| kill.role == role).count();
         facts.push(fact(
             role,
-            format!("killed {times} times; longest silence afterwards: median {median} ms, at most {longest} ms"),
+            format!(
+                "killed {times} times, {} of them alone: then no answer for {median} ms (median), {longest} ms at most",
+                silences.len()
+            ),
         ));
     }
     facts

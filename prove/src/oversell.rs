@@ -9,10 +9,10 @@ use zizon_load::client::Client;
 use zizon_load::{DEFAULT_PRODUCT, Offer};
 
 use crate::ProveError;
-use crate::buyer::{Answered, Heard, Wish, all_at_once, block_on, nonce, problem_code};
+use crate::buyer::{Answered, Heard, Wish, all_at_once, ask_all, block_on, nonce, problem_code};
 use crate::check::oversell::{Ending, Seen, judge};
 use crate::platform::{Platform, kill_now};
-use crate::proof::{Fact, Part, Proof, Verdict};
+use crate::proof::{Part, Proof, Verdict};
 use crate::random::Choices;
 use crate::session::{Running, Session};
 
@@ -69,17 +69,17 @@ impl Oversell {
         self.check()?;
         let began = Instant::now();
         let mut choices = Choices::from_seed(session.seed);
-        let (mut parts, mut facts) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
         for executor in EXECUTORS {
             let config = format!("[orders]\nexecutor = \"{executor}\"\nreservation_ttl_seconds = 86400\n");
             let platform = Platform::start(session, &config)?;
             let mut sale = Sale::new(self, session, platform)?;
-            sale.round(executor, None, &mut choices, &mut parts, &mut facts)?;
+            parts.push(sale.round(executor, None, &mut choices)?);
             for role in KILLED {
-                sale.round(executor, Some(role), &mut choices, &mut parts, &mut facts)?;
+                parts.push(sale.round(executor, Some(role), &mut choices)?);
             }
         }
-        Ok(self.proof(parts, facts, began, Vec::new()))
+        Ok(self.proof(parts, began, Vec::new()))
     }
 
     /// Proves as much as can be seen from outside: what buyers are answered. The units are sold for good.
@@ -93,18 +93,16 @@ impl Oversell {
         let offer = block_on(async { Ok(client.offer(self.product.as_deref()).await?) })?;
         session.say.note(&format!("{} buyers at {} for {} units", self.buyers, running.url, self.units));
         let bodies = self.bodies(&offer)?;
-        let answered = Answered::default();
-        let ((heard, ()), took) =
-            timed(|| block_on(all_at_once(&client, bodies, &session.stop, answered, std::future::ready(()))))?;
-        let endings = heard.iter().map(ending).collect();
+        let crowd = ask_all(&client, bodies, &session.stop)?;
+        let endings = crowd.heard.iter().map(ending).collect();
         let seen = Seen { units: self.units.into(), endings, stock: None, readings: Vec::new(), fsck: None };
-        let parts = vec![Part { title: "all at once".into(), checks: judge(&seen) }];
-        let facts = vec![fact("answers", &heard, took, None)];
+        let note = measured(&crowd.heard, crowd.took, None);
+        let parts = vec![Part { title: "all at once".into(), checks: judge(&seen), note }];
         let not_shown = vec![
             "stock, the equation and the storage: only the platform's operator may read them".to_owned(),
             "that it holds when a role dies: from outside nothing can be killed".to_owned(),
         ];
-        Ok(self.proof(parts, facts, began, not_shown))
+        Ok(self.proof(parts, began, not_shown))
     }
 
     /// One undisturbed sale on `platform`, as it was seen.
@@ -121,7 +119,7 @@ impl Oversell {
         Ok((0..self.buyers).map(|n| wish(n).body(offer)).collect())
     }
 
-    fn proof(&self, parts: Vec<Part>, facts: Vec<Fact>, began: Instant, mut not_shown: Vec<String>) -> Proof {
+    fn proof(&self, parts: Vec<Part>, began: Instant, mut not_shown: Vec<String>) -> Proof {
         not_shown.push("orders of several products at once: model checks and property tests cover those".to_owned());
         Proof {
             name: "oversell",
@@ -132,7 +130,7 @@ impl Oversell {
             ),
             verdict: Verdict::of(parts.iter().flat_map(|part| &part.checks)),
             parts,
-            facts,
+            facts: Vec::new(),
             not_shown,
             seconds: began.elapsed().as_secs_f64(),
             timeline: None,
@@ -170,14 +168,7 @@ impl<'a> Sale<'a> {
         Ok(Self { sizes, session, platform, sku, offer, took: Duration::ZERO })
     }
 
-    fn round(
-        &mut self,
-        executor: &str,
-        killed: Option<&str>,
-        choices: &mut Choices,
-        parts: &mut Vec<Part>,
-        facts: &mut Vec<Fact>,
-    ) -> Result<(), ProveError> {
+    fn round(&mut self, executor: &str, killed: Option<&str>, choices: &mut Choices) -> Result<Part, ProveError> {
         let title = match killed {
             None => format!("{executor} executor"),
             Some(role) => format!("{executor} executor, kill -9 of {role} in the middle"),
@@ -192,13 +183,11 @@ impl<'a> Sale<'a> {
         }
         let again = if killed.is_some() { self.ask_again(&mut crowd)? } else { 0 };
         let seen = self.seen(&crowd)?;
-        parts.push(Part { title: title.clone(), checks: judge(&seen) });
-        let mut fact = fact(&title, &crowd.heard, crowd.took, crowd.waiting);
+        let mut note = measured(&crowd.heard, crowd.took, crowd.waiting);
         if again > 0 {
-            fact.value.push_str(&format!("; {again} refused once asked again when a unit came back"));
+            note.push_str(&format!("; {again} refused at first got a unit that came back"));
         }
-        facts.push(fact);
-        Ok(())
+        Ok(Part { title, checks: judge(&seen), note })
     }
 
     /// All ask, and the role dies while some of them wait. A kill that came too late is tried again, earlier.
@@ -229,21 +218,18 @@ impl<'a> Sale<'a> {
             let waiting = everybody - until_now.count();
             pid.is_some_and(kill_now).then_some(waiting)
         };
-        let ((heard, waiting), readings, took) = self.watched(|| {
+        let (crowd, readings) = self.watched(|| {
             let crowd = all_at_once(&client, bodies.clone(), &self.session.stop, answered, meanwhile);
             block_on(crowd)
         })?;
         if let (Some((role, _)), Some((Some(pid), _))) = (kill, victim) {
             self.platform.await_role(role, pid)?;
         }
-        Ok(Crowd { before, bodies, heard, readings, took, waiting })
+        Ok(Crowd { before, bodies, heard: crowd.heard, readings, took: crowd.took, waiting: crowd.meanwhile })
     }
 
     /// Reads the stock over and over while `work` runs.
-    fn watched<T>(
-        &self,
-        work: impl FnOnce() -> Result<T, ProveError>,
-    ) -> Result<(T, Vec<i64>, Duration), ProveError> {
+    fn watched<T>(&self, work: impl FnOnce() -> Result<T, ProveError>) -> Result<(T, Vec<i64>), ProveError> {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let reader = scope.spawn(|| {
@@ -255,9 +241,9 @@ impl<'a> Sale<'a> {
                 readings
             });
             let ended = SetOnDrop(&over);
-            let (done, took) = timed(work)?;
+            let done = work()?;
             drop(ended);
-            Ok((done, reader.join().unwrap_or_default(), took))
+            Ok((done, reader.join().unwrap_or_default()))
         })
     }
 
@@ -267,15 +253,15 @@ impl<'a> Sale<'a> {
         let mut again = 0;
         while began.elapsed() < SETTLE_PATIENCE {
             let stock = self.settled(crowd)?;
-            let refused: Vec<usize> =
-                (0..crowd.heard.len()).filter(|&at| matches!(ending(&crowd.heard[at]), Ending::Refused { .. })).collect();
+            let refused: Vec<usize> = (0..crowd.heard.len())
+                .filter(|&at| matches!(ending(&crowd.heard[at]), Ending::Refused { .. }))
+                .collect();
             if stock.available <= 0 || refused.is_empty() {
                 break;
             }
             let client = Client::new(&self.platform.url()?, &self.platform.ca_file())?;
             let bodies = refused.iter().map(|&at| crowd.bodies[at].clone()).collect();
-            let asked = all_at_once(&client, bodies, &self.session.stop, Answered::default(), std::future::ready(()));
-            let (heard, ()) = block_on(asked)?;
+            let heard = ask_all(&client, bodies, &self.session.stop)?.heard;
             again += heard.iter().filter(|heard| matches!(ending(heard), Ending::Sold { .. })).count();
             for (at, heard) in refused.into_iter().zip(heard) {
                 crowd.heard[at] = heard;
@@ -320,11 +306,6 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-fn timed<T>(work: impl FnOnce() -> Result<T, ProveError>) -> Result<(T, Duration), ProveError> {
-    let began = Instant::now();
-    Ok((work()?, began.elapsed()))
-}
-
 /// How a buyer's attempt ended.
 fn ending(heard: &Heard) -> Ending {
     match &heard.reply {
@@ -340,13 +321,13 @@ fn order_id(body: &[u8]) -> String {
     order["id"].as_str().unwrap_or_default().to_owned()
 }
 
-fn fact(name: &str, heard: &[Heard], took: Duration, waiting: Option<usize>) -> Fact {
+fn measured(heard: &[Heard], took: Duration, waiting: Option<usize>) -> String {
     let retries: u32 = heard.iter().map(|heard| heard.retries).sum();
-    let mut value = format!("{} answers in {:.2} s", heard.len(), took.as_secs_f64());
+    let mut note = format!("{} answers within {} ms", heard.len(), took.as_millis());
     if let Some(waiting) = waiting {
-        value.push_str(&format!("; {waiting} still waited when the role died; asked again {retries} times"));
+        note.push_str(&format!("; {waiting} waited when it died, {retries} retries"));
     }
-    Fact { name: name.to_owned(), value }
+    note
 }
 
 #[cfg(test)]
@@ -357,7 +338,8 @@ mod tests {
     fn sizes_that_show_nothing_are_refused_with_a_remedy() {
         let sizes = |buyers, units| Oversell { buyers, units, product: None }.check();
         assert!(sizes(200, 100).is_ok());
-        for (buyers, units, said) in [(200, 0, "shows nothing"), (0, 1, "nobody"), (5, 5, "nobody"), (1001, 1, "at most 1000")]
+        for (buyers, units, said) in
+            [(200, 0, "shows nothing"), (0, 1, "nobody"), (5, 5, "nobody"), (1001, 1, "at most 1000")]
         {
             let error = sizes(buyers, units).unwrap_err();
             assert!(error.to_string().contains(said), "{error}");

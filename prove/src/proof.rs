@@ -55,6 +55,8 @@ pub struct Part {
     pub title: String,
     /// What had to hold.
     pub checks: Vec<Check>,
+    /// What was measured meanwhile; may be empty.
+    pub note: String,
 }
 
 /// A measured fact.

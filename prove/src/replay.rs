@@ -8,10 +8,10 @@ use zizon_load::Offer;
 use zizon_load::client::Client;
 
 use crate::ProveError;
-use crate::buyer::{Answered, Heard, Wish, all_at_once, block_on, nonce, problem_code};
+use crate::buyer::{Heard, Wish, ask_all, block_on, nonce, problem_code};
 use crate::check::replay::{Answer, Round, Seen, judge};
 use crate::platform::Platform;
-use crate::proof::{Fact, Part, Proof, Verdict};
+use crate::proof::{Proof, Verdict};
 use crate::session::{Running, Session};
 
 /// The most clients at once.
@@ -41,7 +41,8 @@ impl Replay {
         if (2..=CLIENTS_MAX).contains(&self.clients) {
             return Ok(());
         }
-        let what = format!("--clients {}: it takes 2 to {CLIENTS_MAX}, each with a connection of its own", self.clients);
+        let what =
+            format!("--clients {}: it takes 2 to {CLIENTS_MAX}, each with a connection of its own", self.clients);
         Err(ProveError::Size { what, remedy: "write --clients 50" })
     }
 
@@ -69,7 +70,7 @@ impl Replay {
         let user = key.wish.user.clone();
         let orders: Orders = platform.command(&["order", "ls", "--user", &user])?;
         let seen = Seen { rounds: key.rounds, other_body, orders: Some(orders.data.len() as u64) };
-        Ok(self.proof(&seen, key.facts, began, Vec::new()))
+        Ok(self.proof(&seen, began, Vec::new()))
     }
 
     /// Proves it on a running platform, as far as that can be seen from outside. One order is made there.
@@ -88,19 +89,25 @@ impl Replay {
             "that it holds across a kill and a restart: from outside nothing can be killed".to_owned(),
             "that no second order exists: only the platform's operator may list orders".to_owned(),
         ];
-        Ok(self.proof(&seen, key.facts, began, not_shown))
+        Ok(self.proof(&seen, began, not_shown))
     }
 
-    fn proof(&self, seen: &Seen, facts: Vec<Fact>, began: Instant, mut not_shown: Vec<String>) -> Proof {
-        not_shown.push("that it holds for years: an order is its own idempotency record, and no order is deleted".to_owned());
-        let checks = judge(seen);
+    fn proof(&self, seen: &Seen, began: Instant, mut not_shown: Vec<String>) -> Proof {
+        not_shown.push(
+            "that it holds for years: an order is its own idempotency record, and no order is deleted".to_owned(),
+        );
+        let parts = judge(seen);
         Proof {
             name: "replay",
             claim: "One key makes one order, and everybody who asks with it gets the same bytes.".to_owned(),
-            method: format!("{} clients send one body with one key at the same moment, {} times.", self.clients, seen.rounds.len()),
-            verdict: Verdict::of(&checks),
-            parts: vec![Part { title: "one key".into(), checks }],
-            facts,
+            method: format!(
+                "{} clients send one body with one key at the same moment, {} times.",
+                self.clients,
+                seen.rounds.len()
+            ),
+            verdict: Verdict::of(parts.iter().flat_map(|part| &part.checks)),
+            parts,
+            facts: Vec::new(),
             not_shown,
             seconds: began.elapsed().as_secs_f64(),
             timeline: None,
@@ -116,7 +123,6 @@ struct Key<'a> {
     offer: Offer,
     wish: Wish,
     rounds: Vec<Round>,
-    facts: Vec<Fact>,
 }
 
 impl<'a> Key<'a> {
@@ -130,33 +136,24 @@ impl<'a> Key<'a> {
         let offer = block_on(async { Ok(client.offer(sizes.product.as_deref()).await?) })?;
         let run = nonce()?;
         let wish = Wish { user: format!("prove_{run}"), key: format!("prove-{run}"), quantity: 1 };
-        Ok(Self { sizes, session, client, offer, wish, rounds: Vec::new(), facts: Vec::new() })
+        Ok(Self { sizes, session, client, offer, wish, rounds: Vec::new() })
     }
 
     fn round(&mut self, when: &str) -> Result<(), ProveError> {
         self.session.say.note(&format!("replay: {} clients with one key, {when}", self.sizes.clients));
         let bodies = vec![self.wish.body(&self.offer); self.sizes.clients as usize];
-        let began = Instant::now();
-        let all = all_at_once(&self.client, bodies, &self.session.stop, Answered::default(), std::future::ready(()));
-        let (heard, ()) = block_on(all)?;
-        let value = format!("{} answers in {:.2} s", heard.len(), began.elapsed().as_secs_f64());
-        self.facts.push(Fact { name: when.to_owned(), value });
-        self.rounds.push(Round { when: when.to_owned(), answers: heard.into_iter().map(answer).collect() });
+        let crowd = ask_all(&self.client, bodies, &self.session.stop)?;
+        let note = format!("{} answers within {} ms", crowd.heard.len(), crowd.took.as_millis());
+        let answers = crowd.heard.into_iter().map(answer).collect();
+        self.rounds.push(Round { when: when.to_owned(), answers, note });
         Ok(())
     }
 
     /// Two units under the key of one.
     fn other_body(&self) -> Result<(u16, String), ProveError> {
         let other = Wish { quantity: 2, ..self.wish.clone() }.body(&self.offer);
-        let asked = all_at_once(
-            &self.client,
-            vec![other],
-            &self.session.stop,
-            Answered::default(),
-            std::future::ready(()),
-        );
-        let (heard, ()) = block_on(asked)?;
-        let answer = heard.into_iter().next().map(answer);
+        let crowd = ask_all(&self.client, vec![other], &self.session.stop)?;
+        let answer = crowd.heard.into_iter().next().map(answer);
         Ok(answer.map_or((0, String::new()), |answer| (answer.status.unwrap_or(0), problem_code(&answer.body))))
     }
 }

@@ -85,9 +85,11 @@ impl Report {
             let caught = self.controls.iter().filter(|outcome| outcome.caught).count();
             return format!("{caught} of {} defects made on purpose were noticed", self.controls.len());
         }
-        let (held, all) = self.proofs.iter().flat_map(Proof::checks).fold((0, 0), |(held, all), check| {
-            (held + u32::from(check.holds), all + 1)
-        });
+        let (held, all) = self
+            .proofs
+            .iter()
+            .flat_map(Proof::checks)
+            .fold((0, 0), |(held, all), check| (held + u32::from(check.holds), all + 1));
         match self.verdict {
             Verdict::Proven => format!("all {all} checks hold"),
             Verdict::Refuted => format!("{} of {all} checks do not hold", all - held),

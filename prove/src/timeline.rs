@@ -45,8 +45,10 @@ pub struct KillMark {
     pub role: String,
     /// Since the first acknowledgement, in s.
     pub at_s: f64,
-    /// The longest time without an acknowledgement from the kill to the next one, in ms.
+    /// The longest time without an acknowledgement between this kill and the next, in ms.
     pub silent_ms: u64,
+    /// Whether another role was recovering meanwhile: then the silence is not this role's alone.
+    pub overlaps: bool,
 }
 
 /// Orders in one class of latency.
@@ -87,11 +89,11 @@ impl Timeline {
         }
     }
 
-    /// The silences after the kills of each role, in ms, sorted.
+    /// The silences after those kills of each role that were alone, in ms, sorted.
     #[must_use]
     pub fn silences(&self) -> BTreeMap<&str, Vec<u64>> {
         let mut by_role: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-        for kill in &self.kills {
+        for kill in self.kills.iter().filter(|kill| !kill.overlaps) {
             by_role.entry(&kill.role).or_default().push(kill.silent_ms);
         }
         by_role.values_mut().for_each(|silences| silences.sort_unstable());
@@ -121,22 +123,20 @@ fn marks(moments: &[Moment], kills: &[Kill], start: u64, end: u64) -> Vec<KillMa
         let until = kills.get(at + 1).map_or(end, |next| next.at_ms);
         let silent_ms = longest_silence(moments, kill.at_ms, until);
         let at_ms = kill.at_ms.saturating_sub(start);
-        KillMark { role: kill.role.clone(), at_s: at_ms as f64 / 1000.0, silent_ms }
+        let overlaps = kill.is_early || kills.get(at.wrapping_sub(1)).is_some_and(|before| before.is_early);
+        KillMark { role: kill.role.clone(), at_s: at_ms as f64 / 1000.0, silent_ms, overlaps }
     };
     kills.iter().enumerate().map(mark).collect()
 }
 
-/// The longest gap between acknowledgements that begins in `from..until`. A silence that outlasts the window counts whole.
+/// The longest time without an acknowledgement in `from..until`.
 fn longest_silence(moments: &[Moment], from: u64, until: u64) -> u64 {
     let at = moments.partition_point(|moment| moment.acked_ms < from);
     let mut since = from;
     let mut longest = 0;
-    for moment in &moments[at..] {
+    for moment in moments[at..].iter().take_while(|moment| moment.acked_ms < until) {
         longest = longest.max(moment.acked_ms - since);
         since = moment.acked_ms;
-        if since >= until {
-            return longest;
-        }
     }
     longest.max(until.saturating_sub(since))
 }
@@ -164,13 +164,14 @@ mod tests {
     }
 
     fn kill(at_ms: u64) -> Kill {
-        Kill { role: "orders".into(), at_ms, pid: 1, successor: 2 }
+        Kill { role: "orders".into(), at_ms, pid: 1, successor: 2, is_early: false }
     }
 
     #[test]
-    fn a_silence_counts_from_the_kill_and_to_the_next_answer() {
+    fn a_silence_counts_from_the_kill_to_the_next_answer_or_the_next_kill() {
         let moments = moments(&[1000, 1010, 1020, 1420, 1430, 1440, 2000]);
-        assert_eq!(longest_silence(&moments, 1025, 1500), 560, "the gap after 1440 begins in the window and ends at 2000");
+        assert_eq!(longest_silence(&moments, 1430, 1500), 60, "what follows is the next kill's");
+        assert_eq!(longest_silence(&moments, 1030, 1300), 270);
         assert_eq!(longest_silence(&moments, 1025, 1435), 395);
         assert_eq!(longest_silence(&moments, 2000, 2500), 500, "no answer until the end");
         assert_eq!(longest_silence(&[], 5, 9), 4);
@@ -182,6 +183,13 @@ mod tests {
         let marks: Vec<_> = timeline.kills.iter().map(|mark| (mark.at_s, mark.silent_ms)).collect();
         assert_eq!(marks, [(0.1, 800), (0.95, 50)]);
         assert_eq!(timeline.silences()["orders"], [50, 800]);
+    }
+
+    #[test]
+    fn a_silence_with_another_role_down_is_nobodys_alone() {
+        let early = Kill { is_early: true, ..kill(1100) };
+        let timeline = Timeline::new(&moments(&[1000, 1900, 2000, 2100]), &[early, kill(1150), kill(1950)]);
+        assert_eq!(timeline.silences()["orders"], [100]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Kill {
     pub pid: u32,
     /// The process that took its place.
     pub successor: u32,
+    /// Whether the next kill was made before this role was ready again.
+    pub is_early: bool,
 }
 
 /// Everything seen of a run.
@@ -53,7 +55,7 @@ pub fn judge(seen: &Seen) -> Vec<Check> {
         checks.push(equation(before, after));
     }
     checks.extend(seen.online.as_ref().map(|fsck| storage("the running platform's own check agrees", fsck)));
-    checks.extend(seen.offline.as_ref().map(|fsck| storage("so does a check of its files after it stopped", fsck)));
+    checks.extend(seen.offline.as_ref().map(|fsck| storage("so does a check of its files once it has stopped", fsck)));
     checks
 }
 
@@ -61,7 +63,7 @@ fn killed(seen: &Seen) -> Check {
     let replaced = seen.kills.iter().filter(|kill| kill.pid != kill.successor && kill.successor != 0).count();
     let holds = replaced == seen.kills_asked as usize && seen.kills.len() == replaced;
     let said = format!("{} killed, {replaced} replaced by another process", seen.kills.len());
-    Check::new(format!("a role was killed {} times and came back each time", seen.kills_asked), holds, said)
+    Check::new(format!("{} times a role was killed and came back", seen.kills_asked), holds, said)
 }
 
 fn all_asked_for(seen: &Seen) -> Check {
@@ -103,8 +105,8 @@ fn units(seen: &Seen, before: &StockView, after: &StockView) -> Check {
     let taken = ordered(before, after);
     let least = i128::from(seen.verify.checked);
     let most = least + i128::from(seen.unanswered);
-    let said = format!("{taken} units taken, {least} orders acknowledged, {} requests without a 201", seen.unanswered);
-    Check::new("units taken are the orders acknowledged, and at most those unknown", (least..=most).contains(&taken), said)
+    let said = format!("{taken} taken, {least} acknowledged, {} without a 201", seen.unanswered);
+    Check::new("units taken are acknowledged orders, or unknown ones", (least..=most).contains(&taken), said)
 }
 
 #[cfg(test)]
@@ -120,7 +122,7 @@ mod tests {
 
     fn good(orders: u64, unanswered: u64, applied: u64) -> Seen {
         let taken = i64::try_from(orders + applied.min(unanswered)).unwrap();
-        let kill = Kill { role: "orders".into(), at_ms: 5, pid: 10, successor: 11 };
+        let kill = Kill { role: "orders".into(), at_ms: 5, pid: 10, successor: 11, is_early: false };
         let fsck = Some(FsckSeen { ok: true, said: String::new() });
         Seen {
             kills_asked: 1,

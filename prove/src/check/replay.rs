@@ -1,6 +1,6 @@
 //! One key makes one order, and every answer to it is the same to the byte.
 
-use crate::proof::Check;
+use crate::proof::{Check, Part};
 
 /// What another body under the same key must be answered.
 pub const OTHER_BODY: (u16, &str) = (422, "idempotency-key-reused");
@@ -25,6 +25,8 @@ pub struct Round {
     pub when: String,
     /// Every client's answer.
     pub answers: Vec<Answer>,
+    /// What was measured meanwhile, for people.
+    pub note: String,
 }
 
 /// Everything seen of a key.
@@ -40,23 +42,31 @@ pub struct Seen {
 
 /// What the answers show.
 #[must_use]
-pub fn judge(seen: &Seen) -> Vec<Check> {
+pub fn judge(seen: &Seen) -> Vec<Part> {
     let first = seen.rounds.first().and_then(|round| round.answers.first()).map(|answer| answer.body.as_slice());
-    let mut checks: Vec<Check> = Vec::new();
-    for (at, round) in seen.rounds.iter().enumerate() {
-        checks.push(all_created(round));
-        checks.push(same_bytes(round, first.unwrap_or_default()));
-        checks.push(made_once(round, at == 0));
-    }
+    let rounds = seen.rounds.iter().enumerate().map(|(at, round)| {
+        let checks = vec![all_created(round), same_bytes(round, first.unwrap_or_default()), made_once(round, at == 0)];
+        Part { title: round.when.clone(), checks, note: round.note.clone() }
+    });
+    let mut parts: Vec<Part> = rounds.collect();
+    parts.push(Part { title: "another body under the same key".into(), checks: afterwards(seen), note: String::new() });
+    parts
+}
+
+/// The same without the parts.
+#[must_use]
+pub fn checks(seen: &Seen) -> Vec<Check> {
+    judge(seen).into_iter().flat_map(|part| part.checks).collect()
+}
+
+fn afterwards(seen: &Seen) -> Vec<Check> {
     let (status, code) = &seen.other_body;
-    checks.push(Check::new(
-        "another body under the same key is refused",
-        (*status, code.as_str()) == OTHER_BODY,
-        format!("{status} {code}"),
-    ));
-    checks.extend(
-        seen.orders.map(|orders| Check::new("there is one order, not several", orders == 1, format!("{orders} order"))),
-    );
+    let refused = (*status, code.as_str()) == OTHER_BODY;
+    let mut checks =
+        vec![Check::new("another body under the same key is refused", refused, format!("{status} {code}"))];
+    let one =
+        |orders| Check::new("there is one order, not several", orders == 1, format!("orders of this user: {orders}"));
+    checks.extend(seen.orders.map(one));
     checks
 }
 
@@ -69,7 +79,7 @@ fn all_created(round: &Round) -> Check {
         said.push_str(&format!(", and {status}: {}", excerpt(&other.body)));
     }
     let holds = created == round.answers.len() && created > 0;
-    Check::new(format!("{}: all {} are answered 201", round.when, round.answers.len()), holds, said)
+    Check::new(format!("all {} are answered 201", round.answers.len()), holds, said)
 }
 
 fn same_bytes(round: &Round, first: &[u8]) -> Check {
@@ -77,7 +87,7 @@ fn same_bytes(round: &Round, first: &[u8]) -> Check {
     let holds = equal == round.answers.len() && !first.is_empty();
     let digest = blake3::hash(first).to_hex();
     let said = format!("{equal} of {} have BLAKE3 {}", round.answers.len(), &digest[..16]);
-    Check::new(format!("{}: all have the same bytes", round.when), holds, said)
+    Check::new("all have the same bytes", holds, said)
 }
 
 /// The first round makes the order once: one answer is no replay. With retries the answer that made it may have been lost on the way.
@@ -93,7 +103,7 @@ fn made_once(round: &Round, is_first: bool) -> Check {
         0 => format!("{made} not marked"),
         retries => format!("{made} not marked, {retries} asked again after an unknown outcome"),
     };
-    Check::new(format!("{}: {claim}", round.when), holds, said)
+    Check::new(claim, holds, said)
 }
 
 /// The beginning of a body, for people.
@@ -113,20 +123,17 @@ mod tests {
 
     fn good() -> Seen {
         let first = (0..10).map(|n| answer(n != 3)).collect();
-        let later = |when: &str| Round { when: when.into(), answers: (0..10).map(|_| answer(true)).collect() };
+        let round = |when: &str, answers| Round { when: when.into(), answers, note: String::new() };
+        let later = |when: &str| round(when, (0..10).map(|_| answer(true)).collect());
         Seen {
-            rounds: vec![
-                Round { when: "at first".into(), answers: first },
-                later("after a kill"),
-                later("after a restart"),
-            ],
+            rounds: vec![round("at first", first), later("after a kill"), later("after a restart")],
             other_body: (422, "idempotency-key-reused".into()),
             orders: Some(1),
         }
     }
 
     fn verdict(seen: &Seen) -> Verdict {
-        Verdict::of(&judge(seen))
+        Verdict::of(judge(seen).iter().flat_map(|part| &part.checks))
     }
 
     #[test]
@@ -160,7 +167,10 @@ mod tests {
 
     #[test]
     fn no_answers_are_no_proof() {
-        let seen = Seen { rounds: vec![Round { when: "at first".into(), answers: Vec::new() }], ..good() };
+        let mut seen = good();
+        seen.rounds[1].answers.clear();
         assert_eq!(verdict(&seen), Verdict::Refuted);
+        seen.rounds.clear();
+        assert!(!judge(&seen).is_empty());
     }
 }

@@ -42,9 +42,9 @@ fn sale(name: &str, claim: &'static str, break_it: fn(&mut oversell::Seen)) -> C
 fn key(name: &str, claim: &'static str, break_it: fn(&mut replay::Seen)) -> Control<'static> {
     let run = move || -> Result<Caught, Missed> {
         let mut seen = good_key();
-        must_hold(&replay::judge(&seen))?;
+        must_hold(&replay::checks(&seen))?;
         break_it(&mut seen);
-        must_refute(&replay::judge(&seen), claim)
+        must_refute(&replay::checks(&seen), claim)
     };
     Control { name: name.to_owned(), run: Box::new(run) }
 }
@@ -70,6 +70,7 @@ fn good_key() -> replay::Seen {
     let round = |when: &str, first: bool| replay::Round {
         when: when.to_owned(),
         answers: vec![answer(!first), answer(true), answer(true)],
+        note: String::new(),
     };
     replay::Seen {
         rounds: vec![round("at first", true), round("after a restart", false)],

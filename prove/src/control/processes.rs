@@ -10,7 +10,7 @@ use zizon_load::{DEFAULT_PRODUCT, OrdersLoad, Rate, Report};
 
 use super::{Caught, Control, Missed, must_hold, must_refute};
 use crate::ProveError;
-use crate::buyer::{Answered, Wish, all_at_once, block_on, nonce};
+use crate::buyer::{Wish, ask_all, block_on, nonce};
 use crate::check::{durability, replay};
 use crate::durability::verify;
 use crate::oversell::Oversell;
@@ -27,7 +27,10 @@ pub(super) fn all<'a>(session: &'a Session<'a>) -> Vec<Control<'a>> {
     type Run = fn(&Session<'_>) -> Result<Caught, Missed>;
     let control = |name: &str, run: Run| Control { name: name.to_owned(), run: Box::new(move || run(session)) };
     vec![
-        control("the orders' journal loses its acknowledged tail, as a power failure takes it from a platform that answers before fsync", lost_tail),
+        control(
+            "the orders' journal loses its acknowledged tail, as a power failure takes it from a platform that answers before fsync",
+            lost_tail,
+        ),
         control("the same loss, seen by who asks again with his key", lost_key),
         control("one digit of an acknowledgement is altered", altered_line),
         control("one unit more is put on sale than is claimed", one_too_many),
@@ -126,20 +129,19 @@ fn lost_key(session: &Session<'_>) -> Result<Caught, Missed> {
         other_body: (replay::OTHER_BODY.0, replay::OTHER_BODY.1.to_owned()),
         orders: None,
     };
-    must_hold(&replay::judge(&seen))?;
+    must_hold(&replay::checks(&seen))?;
     shop.put_back()?;
     seen.rounds.push(ask(&shop, &wish, "after the loss")?);
-    must_refute(&replay::judge(&seen), "after the loss: all have the same bytes")
+    must_refute(&replay::checks(&seen), "all have the same bytes")
 }
 
 fn ask(shop: &Shop<'_>, wish: &Wish, when: &str) -> Result<replay::Round, ProveError> {
     let client = Client::new(&shop.platform.url()?, &shop.platform.ca_file())?;
     let offer = block_on(async { Ok(client.offer(None).await?) })?;
     let bodies = vec![wish.body(&offer); 4];
-    let asked = all_at_once(&client, bodies, &shop.session.stop, Answered::default(), std::future::ready(()));
-    let (heard, ()) = block_on(asked)?;
+    let heard = ask_all(&client, bodies, &shop.session.stop)?.heard;
     let answers = heard.into_iter().map(crate::replay::answer).collect();
-    Ok(replay::Round { when: when.to_owned(), answers })
+    Ok(replay::Round { when: when.to_owned(), answers, note: String::new() })
 }
 
 fn altered_line(session: &Session<'_>) -> Result<Caught, Missed> {

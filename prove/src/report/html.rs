@@ -62,7 +62,11 @@ fn proof(proof: &Proof) -> String {
 /// A part in one line; what does not hold is spelled out.
 fn part(part: &Part) -> String {
     let held = part.checks.iter().filter(|check| check.holds).count();
-    let seen = format!("{}; {held} of {} checks hold", text::part_seen(part), part.checks.len());
+    let mut seen = format!("{}; {held} of {} checks hold", text::part_seen(part), part.checks.len());
+    if !part.note.is_empty() {
+        seen.push_str("; ");
+        seen.push_str(&part.note);
+    }
     let failed = part.checks.iter().filter(|check| !check.holds);
     let rows: String = failed.map(|Check { claim, seen, .. }| row(false, claim, seen)).collect();
     row(held == part.checks.len(), &part.title, &seen) + &rows
@@ -146,13 +150,12 @@ mod tests {
     use crate::timeline::{KillMark, LatencyClass};
 
     fn report(holds: bool) -> Report {
-        let checks = vec![
-            Check { claim: "none is lost".into(), holds, seen: "<script>alert(1)</script> & \"quotes\"".into() },
-        ];
+        let checks =
+            vec![Check { claim: "none is lost".into(), holds, seen: "<script>alert(1)</script> & \"quotes\"".into() }];
         let timeline = Timeline {
             bucket_ms: 100,
             orders_per_second: vec![10.0, 0.0, 20.0],
-            kills: vec![KillMark { role: "orders".into(), at_s: 0.1, silent_ms: 100 }],
+            kills: vec![KillMark { role: "orders".into(), at_s: 0.1, silent_ms: 100, overlaps: false }],
             latency: vec![LatencyClass { below_ms: Some(1), orders: 3 }, LatencyClass { below_ms: None, orders: 0 }],
         };
         let proof = Proof {
@@ -160,7 +163,7 @@ mod tests {
             claim: "claim".into(),
             method: "method".into(),
             verdict: Verdict::of(&checks),
-            parts: vec![Part { title: "part".into(), checks }],
+            parts: vec![Part { title: "part".into(), checks, note: String::new() }],
             facts: vec![Fact { name: "orders".into(), value: "3".into() }],
             not_shown: vec!["a power failure".into()],
             seconds: 1.0,

@@ -33,7 +33,13 @@ pub(super) fn rate(timeline: &Timeline) -> String {
     for part in [0.0, 0.5, 1.0] {
         let y = floor - part * RATE;
         let _ = write!(svg, r#"<line class="grid" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1}" y2="{y:.1}"/>"#);
-        let _ = write!(svg, r#"<text class="end" x="{:.1}" y="{:.1}">{}</text>"#, LEFT - 6.0, y + 3.5, grouped((top * part) as u64));
+        let _ = write!(
+            svg,
+            r#"<text class="end" x="{:.1}" y="{:.1}">{}</text>"#,
+            LEFT - 6.0,
+            y + 3.5,
+            grouped((top * part) as u64)
+        );
     }
     let mut outline = format!("M{LEFT:.1} {floor:.1}");
     for (at, rate) in rates.iter().enumerate() {
@@ -57,8 +63,19 @@ pub(super) fn rate(timeline: &Timeline) -> String {
     }
     let y = height - 6.0;
     for part in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        let class = if part == 0.0 { "start" } else if part == 1.0 { "end" } else { "mid" };
-        let _ = write!(svg, r#"<text class="{class}" x="{:.1}" y="{y:.1}">{:.0} s</text>"#, x(span_s * part), span_s * part);
+        let class = if part == 0.0 {
+            "start"
+        } else if part == 1.0 {
+            "end"
+        } else {
+            "mid"
+        };
+        let _ = write!(
+            svg,
+            r#"<text class="{class}" x="{:.1}" y="{y:.1}">{:.0} s</text>"#,
+            x(span_s * part),
+            span_s * part
+        );
     }
     svg + "</svg>"
 }
@@ -89,7 +106,8 @@ pub(super) fn latency(classes: &[LatencyClass]) -> String {
         let _ = write!(svg, r#"<text class="mid" x="{middle:.1}" y="{:.1}">{name}</text>"#, floor + 14.0);
         if class.orders > 0 {
             let y = floor - tall - 4.0;
-            let _ = write!(svg, r#"<text class="mid strong" x="{middle:.1}" y="{y:.1}">{}</text>"#, grouped(class.orders));
+            let _ =
+                write!(svg, r#"<text class="mid strong" x="{middle:.1}" y="{y:.1}">{}</text>"#, grouped(class.orders));
         }
     }
     let _ = write!(svg, r#"<line class="grid" x1="0" x2="{WIDTH}" y1="{floor:.1}" y2="{floor:.1}"/>"#);
@@ -107,7 +125,11 @@ fn open(height: f64, title: &str) -> String {
 /// The next number above that reads well: 1, 2, 3, 4, 5, 6 or 8 times a power of ten.
 fn nice(most: f64) -> f64 {
     let power = 10_f64.powf(most.log10().floor());
-    [1.0, 1.2, 1.6, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].into_iter().map(|step| step * power).find(|&top| top >= most).unwrap_or(most)
+    [1.0, 1.2, 1.6, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
+        .into_iter()
+        .map(|step| step * power)
+        .find(|&top| top >= most)
+        .unwrap_or(most)
 }
 
 /// `1204` as `1,204`.

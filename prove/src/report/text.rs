@@ -23,8 +23,10 @@ type Paint<'a> = &'a dyn Fn(&str, Tone) -> String;
 
 /// Columns of a fact's name.
 const NAME: usize = 12;
+/// Columns of a part's title.
+const PART: usize = 51;
 /// A claim longer than this has what was seen on a line of its own.
-const CLAIM: usize = 58;
+const CLAIM: usize = 53;
 
 pub(super) fn render(report: &Report, paint: Paint<'_>) -> String {
     let mut text = String::new();
@@ -33,6 +35,7 @@ pub(super) fn render(report: &Report, paint: Paint<'_>) -> String {
     };
     for proof in &report.proofs {
         line(&self::proof(proof, paint));
+        line("");
     }
     for outcome in &report.controls {
         line(&control(outcome, paint));
@@ -66,8 +69,13 @@ pub(super) const fn word(verdict: Verdict, is_control: bool) -> (&'static str, T
 
 fn proof(proof: &Proof, paint: Paint<'_>) -> String {
     let (word, tone) = word(proof.verdict, false);
-    let mut text =
-        format!("{} {}  {}\n", paint(&format!("{:<NAME$}", proof.name), Tone::Strong), paint(word, tone), proof.claim);
+    let mut text = format!(
+        "{}  {} in {:.0} s: {}\n",
+        paint(proof.name, Tone::Strong),
+        paint(word, tone),
+        proof.seconds,
+        proof.claim
+    );
     let mut line = |line: String| {
         let _infallible = writeln!(text, "{}", line.trim_end());
     };
@@ -77,14 +85,17 @@ fn proof(proof: &Proof, paint: Paint<'_>) -> String {
     } else {
         for part in &proof.parts {
             line(summary(part, paint));
-            part.checks.iter().filter(|check| !check.holds).for_each(|check| line(format!("  {}", self::check(check, paint))));
+            part.checks
+                .iter()
+                .filter(|check| !check.holds)
+                .for_each(|check| line(format!("  {}", self::check(check, paint))));
         }
     }
-    for fact in &proof.facts {
-        line(format!("  {} {}", paint(&format!("{:<NAME$}", fact.name), Tone::Quiet), fact.value));
-    }
-    for gap in &proof.not_shown {
-        line(format!("  {} {gap}", paint(&format!("{:<NAME$}", "not shown"), Tone::Quiet)));
+    let gaps = proof.not_shown.iter().map(|gap| ("not shown", gap));
+    let facts: Vec<(&str, &String)> =
+        proof.facts.iter().map(|fact| (fact.name.as_str(), &fact.value)).chain(gaps).collect();
+    for (name, value) in facts {
+        line(format!("  {} {value}", paint(&format!("{name:<NAME$}"), Tone::Quiet)));
     }
     text
 }
@@ -104,8 +115,9 @@ fn check(check: &Check, paint: Paint<'_>) -> String {
 fn summary(part: &Part, paint: Paint<'_>) -> String {
     let held = part.checks.iter().filter(|check| check.holds).count();
     let all = part.checks.len();
-    let seen = part_seen(part);
-    format!("  {} {:<CLAIM$}  {}", mark(held == all, paint), part.title, paint(&format!("{seen}; {held} of {all} checks hold"), Tone::Quiet))
+    let seen = paint(&format!("{}; {held} of {all} checks hold", part_seen(part)), Tone::Quiet);
+    let line = format!("  {} {:<PART$}  {seen}", mark(held == all, paint), part.title);
+    if part.note.is_empty() { line } else { format!("{line}\n{:<1$}{2}", "", PART + 7, paint(&part.note, Tone::Quiet)) }
 }
 
 /// What was seen of a part's first two claims, which say the most.

@@ -34,6 +34,11 @@ fn every_command_explains_itself_with_examples() {
         &["fsck", "--help"],
         &["backup", "--help"],
         &["restore", "--help"],
+        &["prove", "--help"],
+        &["prove", "oversell", "--help"],
+        &["prove", "replay", "--help"],
+        &["prove", "durability", "--help"],
+        &["prove", "all", "--help"],
         &["completions", "--help"],
     ]
     .iter()
@@ -70,7 +75,7 @@ fn errors_say_what_and_what_to_do() {
 fn a_shell_can_complete_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = help(&["completions", shell]);
-        for command in ["up", "status", "product", "stock", "order", "load", "verify", "fsck", "backup", "restore"] {
+        for command in ["up", "status", "product", "stock", "order", "load", "verify", "fsck", "backup", "restore", "prove"] {
             assert!(script.contains(command), "{shell} knows no {command}");
         }
     }

@@ -11,6 +11,7 @@ mod limits;
 mod load;
 mod operator;
 mod order_api;
+mod prove;
 mod races;
 mod start;
 mod storage;
