@@ -51,64 +51,61 @@ impl Wish {
     }
 }
 
-/// How far a crowd is: answers so far. A kill is timed by it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Answered(Arc<AtomicUsize>);
-
-impl Answered {
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+/// Called with the number of answers so far, at each answer.
+pub(crate) type OnAnswer = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// What a crowd heard.
 #[derive(Debug)]
-pub(crate) struct Crowd<T> {
+pub(crate) struct Crowd {
     /// In the order of their bodies.
     pub(crate) heard: Vec<Heard>,
-    /// What came of the work beside it.
-    pub(crate) meanwhile: T,
     /// From the moment at which all asked to the last answer.
     pub(crate) took: Duration,
 }
 
-/// All ask at once with nothing else going on.
-pub(crate) fn ask_all(client: &Client, bodies: Vec<Vec<u8>>, stop: &Arc<AtomicBool>) -> Result<Crowd<()>, ProveError> {
-    block_on(all_at_once(client, bodies, stop, Answered::default(), std::future::ready(())))
-}
-
-/// Everybody connects first; then all ask at once. `meanwhile` begins with them and ends before this returns.
-pub(crate) async fn all_at_once<T: Send + 'static>(
+/// Everybody connects first; then all ask at once.
+pub(crate) fn ask_all(
     client: &Client,
     bodies: Vec<Vec<u8>>,
     stop: &Arc<AtomicBool>,
-    answered: Answered,
-    meanwhile: impl Future<Output = T> + Send + 'static,
-) -> Result<Crowd<T>, ProveError> {
+    on_answer: Option<OnAnswer>,
+) -> Result<Crowd, ProveError> {
+    block_on(all_at_once(client, bodies, stop, on_answer))
+}
+
+async fn all_at_once(
+    client: &Client,
+    bodies: Vec<Vec<u8>>,
+    stop: &Arc<AtomicBool>,
+    on_answer: Option<OnAnswer>,
+) -> Result<Crowd, ProveError> {
     let start = Arc::new(Barrier::new(bodies.len() + 1));
+    let answered = Arc::new(AtomicUsize::new(0));
     let mut crowd = JoinSet::new();
     for (at, body) in bodies.into_iter().enumerate() {
-        let (mut client, start, stop, answered) = (client.another(), start.clone(), stop.clone(), answered.clone());
+        let (mut client, start, stop) = (client.another(), start.clone(), stop.clone());
+        let (answered, on_answer) = (answered.clone(), on_answer.clone());
         crowd.spawn(async move {
             // Who has no connection yet makes one when asking.
             let _ = client.connect().await;
             start.wait().await;
             let heard = ask(&mut client, &body, &stop).await;
-            answered.0.fetch_add(1, Ordering::Relaxed);
+            let count = answered.fetch_add(1, Ordering::Relaxed) + 1;
+            if let Some(on_answer) = on_answer {
+                on_answer(count);
+            }
             (at, heard)
         });
     }
     start.wait().await;
     let began = Instant::now();
-    let meanwhile = tokio::spawn(meanwhile);
     let mut all = crowd.join_all().await;
     let took = began.elapsed();
-    let meanwhile = meanwhile.await.map_err(std::io::Error::other).map_err(ProveError::system("run a task"))?;
     if stop.load(Ordering::Relaxed) {
         return Err(ProveError::Stopped);
     }
     all.sort_unstable_by_key(|(at, _)| *at);
-    Ok(Crowd { heard: all.into_iter().map(|(_, heard)| heard).collect(), meanwhile, took })
+    Ok(Crowd { heard: all.into_iter().map(|(_, heard)| heard).collect(), took })
 }
 
 /// Asks until the answer settles it, the patience ends or the proof is stopped.

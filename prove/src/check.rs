@@ -7,7 +7,7 @@ pub mod replay;
 
 use zizon_contracts::orders::StockView;
 
-use crate::proof::{Check, FsckSeen};
+use crate::proof::{Check, FsckSeen, grouped};
 
 /// The stock equation, `on_hand = available + held + sold`, over two readings between which nothing was put in or taken out.
 fn equation(before: &StockView, after: &StockView) -> Check {
@@ -15,10 +15,14 @@ fn equation(before: &StockView, after: &StockView) -> Check {
         let parts = i128::from(view.available) + i128::from(view.held) + i128::from(view.sold);
         parts == i128::from(view.on_hand)
     };
-    let was = if before.on_hand == after.on_hand { String::new() } else { format!(", was {}", before.on_hand) };
+    let was =
+        if before.on_hand == after.on_hand { String::new() } else { format!(", was {}", grouped(before.on_hand)) };
     let seen = format!(
         "{} on hand{was} = {} available + {} held + {} sold",
-        after.on_hand, after.available, after.held, after.sold
+        grouped(after.on_hand),
+        grouped(after.available),
+        grouped(after.held),
+        grouped(after.sold)
     );
     let holds = closes(before) && closes(after) && before.on_hand == after.on_hand;
     Check::new("the stock equation closes, and no unit came or went", holds, seen)

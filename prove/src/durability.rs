@@ -11,7 +11,7 @@ use zizon_load::{DEFAULT_PRODUCT, LoadError, OrdersLoad, Progress, Rate, Report,
 use crate::ProveError;
 use crate::check::durability::{Kill, Seen, judge};
 use crate::platform::{Platform, ROLES};
-use crate::proof::{Fact, Part, Proof, Verdict};
+use crate::proof::{Fact, Part, Proof, Verdict, grouped};
 use crate::random::Choices;
 use crate::session::{Running, Session};
 use crate::timeline::{self, Timeline};
@@ -276,13 +276,13 @@ fn proof(
 fn facts(report: &Report, timeline: &Timeline) -> Vec<Fact> {
     let fact = |name: &str, value: String| Fact { name: name.to_owned(), value };
     let asked =
-        report.requested_rate.map_or_else(|| "as fast as it goes".to_owned(), |rate| format!("{rate:.0}/s asked for"));
+        report.requested_rate.map_or_else(|| "max asked for".to_owned(), |rate| format!("{rate:.0}/s asked for"));
     let mut facts = vec![
         fact(
             "orders",
             format!(
                 "{} acknowledged in {:.1} s, {:.0}/s, {asked}",
-                report.acked.unwrap_or(0),
+                grouped(report.acked.unwrap_or(0)),
                 report.duration_s,
                 report.achieved_rate
             ),

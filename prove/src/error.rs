@@ -59,9 +59,6 @@ pub enum ProveError {
         #[source]
         source: io::Error,
     },
-    /// No request of the proof was under way when a role was killed, however often it was tried.
-    #[error("{0}")]
-    TooFast(String),
     /// The generator, or an address or product given to it.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -87,7 +84,6 @@ impl ProveError {
                 "the temporary directory (TMPDIR) must be writable and have room; limits are shown by ulimit -a"
             }
             Self::Report { .. } => "name a file in a directory that exists and that you may write to",
-            Self::TooFast(_) => "run it with more --buyers",
             Self::Load(error) => error.help(),
             Self::Verify(error) => error.help(),
         }

@@ -1,5 +1,6 @@
 //! Proof: of N units exactly N are sold, whoever asks at once and whatever dies meanwhile.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use zizon_load::client::Client;
 use zizon_load::{DEFAULT_PRODUCT, Offer};
 
 use crate::ProveError;
-use crate::buyer::{Answered, Heard, Wish, all_at_once, ask_all, block_on, nonce, problem_code};
+use crate::buyer::{Heard, OnAnswer, Wish, ask_all, block_on, nonce, problem_code};
 use crate::check::oversell::{Ending, Seen, judge};
 use crate::platform::{Platform, kill_now};
 use crate::proof::{Part, Proof, Verdict};
@@ -18,8 +19,8 @@ use crate::session::{Running, Session};
 
 /// The most buyers at once: each has a connection, and the edge has its own limits.
 pub const BUYERS_MAX: u32 = 1_000;
-/// How often a kill is tried again that came when everybody had an answer.
-const KILLS_TRIED_MAX: u32 = 10;
+/// A role is killed within the first answers: one in this many buyers has one.
+const KILLED_WITHIN: u32 = 4;
 /// How long stock that an interrupted attempt held may take to come back.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(60);
 const SETTLE_LOOK: Duration = Duration::from_millis(100);
@@ -93,7 +94,7 @@ impl Oversell {
         let offer = block_on(async { Ok(client.offer(self.product.as_deref()).await?) })?;
         session.say.note(&format!("{} buyers at {} for {} units", self.buyers, running.url, self.units));
         let bodies = self.bodies(&offer)?;
-        let crowd = ask_all(&client, bodies, &session.stop)?;
+        let crowd = ask_all(&client, bodies, &session.stop, None)?;
         let endings = crowd.heard.iter().map(ending).collect();
         let seen = Seen { units: self.units.into(), endings, stock: None, readings: Vec::new(), fsck: None };
         let note = measured(&crowd.heard, crowd.took, None);
@@ -145,8 +146,6 @@ struct Sale<'a> {
     platform: Platform<'a>,
     sku: &'a str,
     offer: Offer,
-    /// How long the last undisturbed crowd took: a kill is timed into it.
-    took: Duration,
 }
 
 /// A crowd that has its answers.
@@ -156,8 +155,8 @@ struct Crowd {
     heard: Vec<Heard>,
     readings: Vec<i64>,
     took: Duration,
-    /// Buyers who had no answer yet when the role died.
-    waiting: Option<usize>,
+    /// Answers there were when a role was killed.
+    killed_after: Option<usize>,
 }
 
 impl<'a> Sale<'a> {
@@ -165,7 +164,7 @@ impl<'a> Sale<'a> {
         let client = Client::new(&platform.url()?, &platform.ca_file())?;
         let offer = block_on(async { Ok(client.offer(sizes.product.as_deref()).await?) })?;
         let sku = sizes.product.as_deref().unwrap_or(DEFAULT_PRODUCT);
-        Ok(Self { sizes, session, platform, sku, offer, took: Duration::ZERO })
+        Ok(Self { sizes, session, platform, sku, offer })
     }
 
     fn round(&mut self, executor: &str, killed: Option<&str>, choices: &mut Choices) -> Result<Part, ProveError> {
@@ -174,58 +173,40 @@ impl<'a> Sale<'a> {
             Some(role) => format!("{executor} executor, kill -9 of {role} in the middle"),
         };
         self.session.say.note(&format!("oversell: {} buyers, {} units, {title}", self.sizes.buyers, self.sizes.units));
-        let mut crowd = match killed {
-            None => self.crowd(None)?,
-            Some(role) => self.crowd_with_kill(role, choices)?,
-        };
-        if killed.is_none() {
-            self.took = crowd.took;
-        }
+        // Early in the crowd: the answers of one batch come together, and the kill is to find others at work.
+        let answers = 1 + choices.below(u64::from(self.sizes.buyers / KILLED_WITHIN));
+        let answers = usize::try_from(answers).unwrap_or(1);
+        let mut crowd = self.crowd(killed.map(|role| (role, answers)))?;
         let again = if killed.is_some() { self.ask_again(&mut crowd)? } else { 0 };
         let seen = self.seen(&crowd)?;
-        let mut note = measured(&crowd.heard, crowd.took, crowd.waiting);
+        let mut note = measured(&crowd.heard, crowd.took, crowd.killed_after);
         if again > 0 {
             note.push_str(&format!("; {again} refused at first got a unit that came back"));
         }
         Ok(Part { title, checks: judge(&seen), note })
     }
 
-    /// All ask, and the role dies while some of them wait. A kill that came too late is tried again, earlier.
-    fn crowd_with_kill(&mut self, role: &str, choices: &mut Choices) -> Result<Crowd, ProveError> {
-        let mut within = self.took;
-        for _ in 0..KILLS_TRIED_MAX {
-            let delay = choices.between(Duration::ZERO, within);
-            let crowd = self.crowd(Some((role, delay)))?;
-            let exact = crowd.heard.iter().filter(|heard| matches!(ending(heard), Ending::Sold { .. })).count();
-            if crowd.waiting.is_some_and(|waiting| waiting > 0) || exact > self.sizes.units as usize {
-                return Ok(crowd);
-            }
-            within = within * 2 / 3;
-        }
-        Err(ProveError::TooFast(format!("every buyer had an answer before {role} died, {KILLS_TRIED_MAX} times")))
-    }
-
-    fn crowd(&mut self, kill: Option<(&str, Duration)>) -> Result<Crowd, ProveError> {
+    /// All ask at once. With a role to kill, it dies the moment the given number of answers has come.
+    fn crowd(&mut self, kill: Option<(&str, usize)>) -> Result<Crowd, ProveError> {
         let before = self.platform.set_stock(self.sku, self.sizes.units.into())?;
         let bodies = self.sizes.bodies(&self.offer)?;
         let client = Client::new(&self.platform.url()?, &self.platform.ca_file())?;
-        let victim = kill.map(|(role, delay)| Ok::<_, ProveError>((self.platform.pid_of(role)?, delay))).transpose()?;
-        let answered = Answered::default();
-        let (everybody, until_now) = (bodies.len(), answered.clone());
-        let meanwhile = async move {
-            let (pid, delay) = victim?;
-            tokio::time::sleep(delay).await;
-            let waiting = everybody - until_now.count();
-            pid.is_some_and(kill_now).then_some(waiting)
-        };
-        let (crowd, readings) = self.watched(|| {
-            let crowd = all_at_once(&client, bodies.clone(), &self.session.stop, answered, meanwhile);
-            block_on(crowd)
-        })?;
-        if let (Some((role, _)), Some((Some(pid), _))) = (kill, victim) {
+        let victim = kill.map(|(role, _)| self.platform.process_of(role)).transpose()?;
+        let on_answer = kill.zip(victim).map(|((_, after), pid)| {
+            let kill_it = move |answers| {
+                if answers == after {
+                    kill_now(pid);
+                }
+            };
+            Arc::new(kill_it) as OnAnswer
+        });
+        let stop = &self.session.stop;
+        let (crowd, readings) = self.watched(|| ask_all(&client, bodies.clone(), stop, on_answer))?;
+        if let Some(((role, _), pid)) = kill.zip(victim) {
             self.platform.await_role(role, pid)?;
         }
-        Ok(Crowd { before, bodies, heard: crowd.heard, readings, took: crowd.took, waiting: crowd.meanwhile })
+        let killed_after = kill.map(|(_, after)| after);
+        Ok(Crowd { before, bodies, heard: crowd.heard, readings, took: crowd.took, killed_after })
     }
 
     /// Reads the stock over and over while `work` runs.
@@ -261,7 +242,7 @@ impl<'a> Sale<'a> {
             }
             let client = Client::new(&self.platform.url()?, &self.platform.ca_file())?;
             let bodies = refused.iter().map(|&at| crowd.bodies[at].clone()).collect();
-            let heard = ask_all(&client, bodies, &self.session.stop)?.heard;
+            let heard = ask_all(&client, bodies, &self.session.stop, None)?.heard;
             again += heard.iter().filter(|heard| matches!(ending(heard), Ending::Sold { .. })).count();
             for (at, heard) in refused.into_iter().zip(heard) {
                 crowd.heard[at] = heard;
@@ -321,11 +302,11 @@ fn order_id(body: &[u8]) -> String {
     order["id"].as_str().unwrap_or_default().to_owned()
 }
 
-fn measured(heard: &[Heard], took: Duration, waiting: Option<usize>) -> String {
+fn measured(heard: &[Heard], took: Duration, killed_after: Option<usize>) -> String {
     let retries: u32 = heard.iter().map(|heard| heard.retries).sum();
     let mut note = format!("{} answers within {} ms", heard.len(), took.as_millis());
-    if let Some(waiting) = waiting {
-        note.push_str(&format!("; {waiting} waited when it died, {retries} retries"));
+    if let Some(answers) = killed_after {
+        note.push_str(&format!("; killed after {answers}, {retries} retries"));
     }
     note
 }

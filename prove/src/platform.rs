@@ -175,6 +175,15 @@ impl<'a> Platform<'a> {
         Ok(running.map(|entry| entry.pid).filter(|&pid| pid != 0))
     }
 
+    /// The process of a role that is expected to run.
+    ///
+    /// # Errors
+    /// When it is down.
+    pub fn process_of(&self, role: &str) -> Result<u32, ProveError> {
+        let down = || ProveError::Late { what: format!("{role} does not run"), patience_s: 0 };
+        self.pid_of(role)?.ok_or_else(down)
+    }
+
     /// `kill -9` of a role, at once. Returns the process that is no more.
     ///
     /// # Errors

@@ -124,10 +124,50 @@ impl FsckSeen {
         let orders = stock.map(|stock| stock.orders);
         let said = match (wrong.or(stock_wrong), orders) {
             (Some(wrong), _) => wrong,
-            (None, Some(orders)) if ok => format!("journal, index and stock agree over {orders} orders"),
+            (None, Some(orders)) if ok => format!("journal, index and stock agree over {} orders", grouped(orders)),
             (None, _) => "the stock was not checked".to_owned(),
         };
         // Where the stock could not be added up, nothing is shown about it.
         Self { ok: ok && orders.is_some(), said }
+    }
+}
+
+/// `1204` as `1,204`: large numbers are read in groups.
+#[must_use]
+pub fn grouped(number: impl Into<i128>) -> String {
+    let number: i128 = number.into();
+    let digits = number.unsigned_abs().to_string();
+    let mut out = if number < 0 { "-".to_owned() } else { String::new() };
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_read_in_groups() {
+        for (number, shown) in [(7, "7"), (1204, "1,204"), (-1_000_000, "-1,000,000"), (100, "100")] {
+            assert_eq!(grouped(number), shown);
+        }
+    }
+
+    #[test]
+    fn one_check_that_fails_refutes_and_none_proves_nothing() {
+        let (good, bad) = (Check::new("c", true, ""), Check::new("c", false, ""));
+        assert_eq!(Verdict::of([&good, &good]), Verdict::Proven);
+        assert_eq!(Verdict::of([&good, &bad]), Verdict::Refuted);
+        assert_eq!(Verdict::of([]), Verdict::Refuted);
+    }
+
+    #[test]
+    fn stock_that_was_not_added_up_shows_nothing() {
+        assert!(!FsckSeen::of(true, &[]).ok);
     }
 }

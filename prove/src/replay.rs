@@ -142,7 +142,7 @@ impl<'a> Key<'a> {
     fn round(&mut self, when: &str) -> Result<(), ProveError> {
         self.session.say.note(&format!("replay: {} clients with one key, {when}", self.sizes.clients));
         let bodies = vec![self.wish.body(&self.offer); self.sizes.clients as usize];
-        let crowd = ask_all(&self.client, bodies, &self.session.stop)?;
+        let crowd = ask_all(&self.client, bodies, &self.session.stop, None)?;
         let note = format!("{} answers within {} ms", crowd.heard.len(), crowd.took.as_millis());
         let answers = crowd.heard.into_iter().map(answer).collect();
         self.rounds.push(Round { when: when.to_owned(), answers, note });
@@ -152,7 +152,7 @@ impl<'a> Key<'a> {
     /// Two units under the key of one.
     fn other_body(&self) -> Result<(u16, String), ProveError> {
         let other = Wish { quantity: 2, ..self.wish.clone() }.body(&self.offer);
-        let crowd = ask_all(&self.client, vec![other], &self.session.stop)?;
+        let crowd = ask_all(&self.client, vec![other], &self.session.stop, None)?;
         let answer = crowd.heard.into_iter().next().map(answer);
         Ok(answer.map_or((0, String::new()), |answer| (answer.status.unwrap_or(0), problem_code(&answer.body))))
     }

@@ -4,7 +4,7 @@ use zizon_contracts::orders::StockView;
 use zizon_load::VerifyReport;
 
 use super::{equation, ordered, storage};
-use crate::proof::{Check, FsckSeen};
+use crate::proof::{Check, FsckSeen, grouped};
 
 /// One role killed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,7 @@ fn all_asked_for(seen: &Seen) -> Check {
         && verify.checked + verify.repeated == seen.acked
         && verify.bad_lines_total == 0
         && !verify.stopped_early;
-    let said = format!("{} acknowledged, {} asked for", seen.acked, verify.checked + verify.repeated);
+    let said = format!("{} acknowledged, {} asked for", grouped(seen.acked), grouped(verify.checked + verify.repeated));
     Check::new("every acknowledged order is asked for", holds, said)
 }
 
@@ -105,7 +105,12 @@ fn units(seen: &Seen, before: &StockView, after: &StockView) -> Check {
     let taken = ordered(before, after);
     let least = i128::from(seen.verify.checked);
     let most = least + i128::from(seen.unanswered);
-    let said = format!("{taken} taken, {least} acknowledged, {} without a 201", seen.unanswered);
+    let said = format!(
+        "{} taken, {} acknowledged, {} without a 201",
+        grouped(taken),
+        grouped(least),
+        grouped(seen.unanswered)
+    );
     Check::new("units taken are acknowledged orders, or unknown ones", (least..=most).contains(&taken), said)
 }
 

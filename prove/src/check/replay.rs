@@ -86,7 +86,7 @@ fn same_bytes(round: &Round, first: &[u8]) -> Check {
     let equal = round.answers.iter().filter(|answer| answer.body == first).count();
     let holds = equal == round.answers.len() && !first.is_empty();
     let digest = blake3::hash(first).to_hex();
-    let said = format!("{equal} of {} have BLAKE3 {}", round.answers.len(), &digest[..16]);
+    let said = format!("{equal} of {} have BLAKE3 {}", round.answers.len(), &digest[..12]);
     Check::new("all have the same bytes", holds, said)
 }
 

@@ -139,7 +139,7 @@ fn ask(shop: &Shop<'_>, wish: &Wish, when: &str) -> Result<replay::Round, ProveE
     let client = Client::new(&shop.platform.url()?, &shop.platform.ca_file())?;
     let offer = block_on(async { Ok(client.offer(None).await?) })?;
     let bodies = vec![wish.body(&offer); 4];
-    let heard = ask_all(&client, bodies, &shop.session.stop)?.heard;
+    let heard = ask_all(&client, bodies, &shop.session.stop, None)?.heard;
     let answers = heard.into_iter().map(crate::replay::answer).collect();
     Ok(replay::Round { when: when.to_owned(), answers, note: String::new() })
 }

@@ -59,26 +59,30 @@ fn proof(proof: &Proof) -> String {
     html + "</dl>\n</section>\n"
 }
 
-/// A part in one line; what does not hold is spelled out.
+/// A part in one row; what does not hold is spelled out.
 fn part(part: &Part) -> String {
+    let all = part.checks.len();
     let held = part.checks.iter().filter(|check| check.holds).count();
-    let mut seen = format!("{}; {held} of {} checks hold", text::part_seen(part), part.checks.len());
+    let mut seen = format!("<span class=\"count\">{held} of {all}</span>{}", escape(&text::part_seen(part)));
     if !part.note.is_empty() {
-        seen.push_str("; ");
-        seen.push_str(&part.note);
+        let _ = write!(seen, "<br>{}", escape(&part.note));
     }
     let failed = part.checks.iter().filter(|check| !check.holds);
     let rows: String = failed.map(|Check { claim, seen, .. }| row(false, claim, seen)).collect();
-    row(held == part.checks.len(), &part.title, &seen) + &rows
+    cells(held == all, &part.title, &seen) + &rows
 }
 
 fn row(holds: bool, claim: &str, seen: &str) -> String {
+    cells(holds, claim, &escape(seen))
+}
+
+/// `seen` is markup.
+fn cells(holds: bool, claim: &str, seen: &str) -> String {
     let (class, mark) = if holds { ("good", "\u{2713}") } else { ("bad", "\u{2717}") };
     let word = if holds { "holds" } else { "does not hold" };
     format!(
-        "<tr><td class=\"mark {class}\" title=\"{word}\">{mark}</td><td>{}</td><td class=\"seen\">{}</td></tr>\n",
-        escape(claim),
-        escape(seen)
+        "<tr><td class=\"mark {class}\" title=\"{word}\">{mark}</td><td>{}</td><td class=\"seen\">{seen}</td></tr>\n",
+        escape(claim)
     )
 }
 

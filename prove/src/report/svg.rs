@@ -3,18 +3,21 @@
 use std::fmt::Write as _;
 
 use crate::platform::ROLES;
+use crate::proof::grouped;
 use crate::timeline::{LatencyClass, Timeline};
 
 /// Width of a picture, in units of its own.
-const WIDTH: f64 = 640.0;
+const WIDTH: f64 = 470.0;
 /// Left of the columns: room for the scale and the roles' names.
-const LEFT: f64 = 56.0;
+const LEFT: f64 = 58.0;
 /// Height of the columns of the rate.
 const RATE: f64 = 110.0;
 /// Above the columns: room for half a line of the scale.
 const TOP: f64 = 8.0;
 /// Height of one role's lane of kill marks.
-const LANE: f64 = 13.0;
+const LANE: f64 = 15.0;
+/// Between the columns and the lanes.
+const GAP: f64 = 9.0;
 /// Height of the bars of the histogram.
 const BARS: f64 = 90.0;
 
@@ -27,7 +30,7 @@ pub(super) fn rate(timeline: &Timeline) -> String {
     let lanes: Vec<&str> =
         ROLES.into_iter().filter(|role| timeline.kills.iter().any(|kill| kill.role == *role)).collect();
     let floor = TOP + RATE;
-    let height = floor + LANE * lanes.len() as f64 + 24.0;
+    let height = floor + GAP + LANE * lanes.len() as f64 + 22.0;
     let x = |seconds: f64| LEFT + seconds / span_s * (WIDTH - LEFT - 6.0);
     let mut svg = open(height, "Orders acknowledged per second over time, with the moments at which roles were killed");
     for part in [0.0, 0.5, 1.0] {
@@ -50,8 +53,8 @@ pub(super) fn rate(timeline: &Timeline) -> String {
     }
     let _ = write!(svg, r#"<path class="area" d="{outline}V{floor:.1}Z"/>"#);
     for (lane, role) in lanes.iter().enumerate() {
-        let y = floor + 6.0 + LANE * lane as f64;
-        let _ = write!(svg, r#"<text class="end" x="{:.1}" y="{:.1}">{role}</text>"#, LEFT - 6.0, y + 7.5);
+        let y = floor + GAP + LANE * lane as f64;
+        let _ = write!(svg, r#"<text class="end" x="{:.1}" y="{:.1}">{role}</text>"#, LEFT - 6.0, y + 9.5);
         for kill in timeline.kills.iter().filter(|kill| kill.role == *role) {
             let at = x(kill.at_s.min(span_s));
             let _ = write!(
@@ -89,13 +92,11 @@ pub(super) fn latency(classes: &[LatencyClass]) -> String {
     let slot = WIDTH / classes.len() as f64;
     let scale = ((most + 1) as f64).log10();
     let mut svg = open(height, "Acknowledged orders by time from send to answer, logarithmic");
-    let mut from = 0;
     for (at, class) in classes.iter().enumerate() {
         let tall = if class.orders == 0 { 0.0 } else { (((class.orders + 1) as f64).log10() / scale * BARS).max(2.0) };
         let left = slot * at as f64;
         let middle = left + slot / 2.0;
-        let name = class.below_ms.map_or_else(|| format!("{from}+"), |below| range(from, below));
-        from = class.below_ms.unwrap_or(from);
+        let name = class.below_ms.map_or_else(|| "more".to_owned(), below);
         let _ = write!(
             svg,
             r#"<rect class="bar" x="{:.1}" y="{:.1}" width="{:.1}" height="{tall:.1}"/>"#,
@@ -114,8 +115,8 @@ pub(super) fn latency(classes: &[LatencyClass]) -> String {
     svg + "</svg>"
 }
 
-fn range(from: u64, below: u64) -> String {
-    if from == 0 { format!("< {below}") } else { format!("{from}\u{2013}{below}") }
+fn below(ms: u64) -> String {
+    if ms < 1000 { format!("<{ms}") } else { format!("<{} s", ms / 1000) }
 }
 
 fn open(height: f64, title: &str) -> String {
@@ -132,19 +133,6 @@ fn nice(most: f64) -> f64 {
         .unwrap_or(most)
 }
 
-/// `1204` as `1,204`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +142,6 @@ mod tests {
         for (most, top) in [(1.0, 1.0), (999.0, 1000.0), (1001.0, 1200.0), (17_300.0, 20_000.0)] {
             assert!((nice(most) - top).abs() < 1e-6, "{most}: {}", nice(most));
         }
-        assert_eq!((grouped(7), grouped(1204), grouped(1_000_000)), ("7".into(), "1,204".into(), "1,000,000".into()));
+        assert_eq!((below(1), below(2000)), ("<1".into(), "<2 s".into()));
     }
 }
