@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use zizon_load::client::Client;
 use zizon_load::{DEFAULT_PRODUCT, LoadError, OrdersLoad, Progress, Rate, Report, Verify};
 
 use crate::ProveError;
+use crate::buyer::block_on;
 use crate::check::durability::{Kill, Seen, judge};
 use crate::platform::{Platform, ROLES};
 use crate::proof::{Fact, Part, Proof, Verdict, grouped};
@@ -70,6 +72,9 @@ impl Durability {
         let mut platform = Platform::start(session, "[orders]\nreservation_ttl_seconds = 86400\n")?;
         let acks = platform.beside("acks.jsonl");
         let sku = self.product.as_deref().unwrap_or(DEFAULT_PRODUCT);
+        let client = Client::new(&platform.url()?, &platform.ca_file())?;
+        // A product that is not sold is said to be that, rather than to have no stock.
+        block_on(async { Ok(client.offer(self.product.as_deref()).await?) })?;
         let before = platform.stock(sku)?;
         let load = self.load(&platform.url()?, &platform.ca_file(), &acks);
         let (report, kills) = under_load(session, load, |alive| self.kill_all(session, &mut platform, alive))?;

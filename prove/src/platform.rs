@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tempfile::TempDir;
 use zizon_contracts::orders::StockView;
 use zizon_contracts::paths::Paths;
@@ -297,8 +298,13 @@ impl<'a> Platform<'a> {
             let _ = child.wait();
         }
         ended?;
-        let said = read_back(out);
-        serde_json::from_slice(&said).map_err(|error| failed(format!("{error}: {}", text(&read_back(errors)))))
+        let document: Value = serde_json::from_slice(&read_back(out))
+            .map_err(|error| failed(format!("{error}: {}", text(&read_back(errors)))))?;
+        // What it could not do it says in a document of its own.
+        match document.get("error").and_then(Value::as_str) {
+            Some(said) => Err(failed(said.to_owned())),
+            None => serde_json::from_value(document).map_err(|error| failed(error.to_string())),
+        }
     }
 
     fn wait_for(&self, child: &mut Child) -> Result<(), ProveError> {
