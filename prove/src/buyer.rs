@@ -182,7 +182,7 @@ mod tests {
     fn a_wish_has_the_same_bytes_each_time() {
         let offer = Offer { product: "P1".into(), price: 5, market: Some("JP".into()) };
         let wish = Wish { user: "u".into(), key: "k".into(), quantity: 1 };
-        assert_eq!(wish.body(&offer), wish.clone().body(&offer));
+        assert_eq!(wish.body(&offer), wish.body(&offer));
         assert_ne!(wish.body(&offer), Wish { quantity: 2, ..wish }.body(&offer));
     }
 }

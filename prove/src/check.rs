@@ -18,7 +18,7 @@ fn equation(before: &StockView, after: &StockView) -> Check {
     let was =
         if before.on_hand == after.on_hand { String::new() } else { format!(", was {}", grouped(before.on_hand)) };
     let seen = format!(
-        "{} on hand{was} = {} available + {} held + {} sold",
+        "on hand {}{was} = {} + {} held + {} sold",
         grouped(after.on_hand),
         grouped(after.available),
         grouped(after.held),

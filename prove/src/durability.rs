@@ -77,7 +77,7 @@ impl Durability {
         block_on(async { Ok(client.offer(self.product.as_deref()).await?) })?;
         let before = platform.stock(sku)?;
         let load = self.load(&platform.url()?, &platform.ca_file(), &acks);
-        let (report, kills) = under_load(session, load, |alive| self.kill_all(session, &mut platform, alive))?;
+        let (report, kills) = under_load(session, &load, |alive| self.kill_all(session, &mut platform, alive))?;
         platform.await_ready()?;
 
         session.say.note("durability: every acknowledged order is asked for");
@@ -188,14 +188,14 @@ impl Durability {
 /// Runs `work` while orders are made, and ends the generator whatever comes of it.
 fn under_load<T>(
     session: &Session<'_>,
-    load: OrdersLoad,
+    load: &OrdersLoad,
     work: impl FnOnce(&dyn Fn() -> Option<String>) -> Result<T, ProveError>,
 ) -> Result<(Report, T), ProveError> {
     let how: Mutex<String> = Mutex::new(String::new());
     let stop = Arc::clone(&load.stop);
     let (report, done) = thread::scope(|scope| {
         let generator = scope.spawn(|| {
-            zizon_load::run(&load, |progress| *how.lock().unwrap_or_else(PoisonError::into_inner) = words(progress))
+            zizon_load::run(load, |progress| *how.lock().unwrap_or_else(PoisonError::into_inner) = words(progress))
         });
         // Also when `work` fails or panics: the scope waits for the generator.
         let ended = SetOnDrop(&stop);

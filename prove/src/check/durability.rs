@@ -111,7 +111,7 @@ fn units(seen: &Seen, before: &StockView, after: &StockView) -> Check {
         grouped(least),
         grouped(seen.unanswered)
     );
-    Check::new("units taken are acknowledged orders, or unknown ones", (least..=most).contains(&taken), said)
+    Check::new("units taken: acknowledged orders, or unknown ones", (least..=most).contains(&taken), said)
 }
 
 #[cfg(test)]
@@ -120,6 +120,8 @@ mod tests {
 
     use super::*;
     use crate::proof::Verdict;
+
+    type Break = fn(&mut Seen);
 
     fn view(available: i64, held: i64) -> StockView {
         StockView { sku: "P".into(), on_hand: available + held, available, held, sold: 0, shards: 1 }
@@ -163,7 +165,7 @@ mod tests {
 
     #[test]
     fn each_defect_refutes() {
-        let defects: [(&str, fn(&mut Seen)); 11] = [
+        let defects: [(&str, Break); 11] = [
             ("one lost", |seen| seen.verify.missing_total = 1),
             ("one changed", |seen| seen.verify.different_total = 1),
             ("one double", |seen| seen.verify.duplicates_total = 1),

@@ -117,6 +117,8 @@ mod tests {
     use super::*;
     use crate::proof::Verdict;
 
+    type Break = fn(&mut Seen);
+
     fn answer(replayed: bool) -> Answer {
         Answer { status: Some(201), replayed, body: b"{\"id\":\"ord_1\"}".to_vec(), retries: 0 }
     }
@@ -139,7 +141,7 @@ mod tests {
     #[test]
     fn equal_answers_prove_and_each_defect_refutes() {
         assert_eq!(verdict(&good()), Verdict::Proven);
-        let defects: [(&str, fn(&mut Seen)); 8] = [
+        let defects: [(&str, Break); 8] = [
             ("other bytes at once", |seen| seen.rounds[0].answers[9].body.push(b' ')),
             ("other bytes after a restart", |seen| seen.rounds[2].answers[0].body[8] = b'2'),
             ("another status", |seen| seen.rounds[1].answers[4].status = Some(200)),

@@ -65,7 +65,7 @@ fn part(part: &Part) -> String {
     let held = part.checks.iter().filter(|check| check.holds).count();
     let mut seen = format!("<span class=\"count\">{held} of {all}</span>{}", escape(&text::part_seen(part)));
     if !part.note.is_empty() {
-        let _ = write!(seen, "<br>{}", escape(&part.note));
+        let _ = write!(seen, "<span class=\"note\">{}</span>", escape(&part.note));
     }
     let failed = part.checks.iter().filter(|check| !check.holds);
     let rows: String = failed.map(|Check { claim, seen, .. }| row(false, claim, seen)).collect();

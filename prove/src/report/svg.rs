@@ -36,13 +36,8 @@ pub(super) fn rate(timeline: &Timeline) -> String {
     for part in [0.0, 0.5, 1.0] {
         let y = floor - part * RATE;
         let _ = write!(svg, r#"<line class="grid" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1}" y2="{y:.1}"/>"#);
-        let _ = write!(
-            svg,
-            r#"<text class="end" x="{:.1}" y="{:.1}">{}</text>"#,
-            LEFT - 6.0,
-            y + 3.5,
-            grouped((top * part) as u64)
-        );
+        let _ =
+            write!(svg, r#"<text class="end" x="{:.1}" y="{:.1}">{}</text>"#, LEFT - 6.0, y + 3.5, number(top * part));
     }
     let mut outline = format!("M{LEFT:.1} {floor:.1}");
     for (at, rate) in rates.iter().enumerate() {
@@ -113,6 +108,11 @@ pub(super) fn latency(classes: &[LatencyClass]) -> String {
     }
     let _ = write!(svg, r#"<line class="grid" x1="0" x2="{WIDTH}" y1="{floor:.1}" y2="{floor:.1}"/>"#);
     svg + "</svg>"
+}
+
+/// A value of the scale as it is written.
+fn number(value: f64) -> String {
+    format!("{value:.0}").parse::<i64>().map_or_else(|_| String::new(), grouped)
 }
 
 fn below(ms: u64) -> String {
