@@ -302,16 +302,15 @@ fn facts(report: &Report, timeline: &Timeline) -> Vec<Fact> {
         ),
     ];
     for (role, silences) in timeline.silences() {
-        let median = silences[silences.len() / 2];
-        let longest = silences.last().copied().unwrap_or(0);
         let times = timeline.kills.iter().filter(|kill| kill.role == role).count();
-        facts.push(fact(
-            role,
-            format!(
-                "killed {times} times, {} of them alone: then no answer for {median} ms (median), {longest} ms at most",
-                silences.len()
-            ),
-        ));
+        let value = match (silences.get(silences.len() / 2), silences.last()) {
+            (Some(median), Some(longest)) => {
+                let alone = silences.len();
+                format!("kills: {times}, alone: {alone}; then no answer for {median} ms (median), {longest} ms at most")
+            }
+            _ => format!("kills: {times}, each while another role was down"),
+        };
+        facts.push(fact(role, value));
     }
     facts
 }

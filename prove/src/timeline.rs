@@ -89,12 +89,15 @@ impl Timeline {
         }
     }
 
-    /// The silences after those kills of each role that were alone, in ms, sorted.
+    /// The silences after those kills of each role that were alone, in ms, sorted; every role that was killed is there.
     #[must_use]
     pub fn silences(&self) -> BTreeMap<&str, Vec<u64>> {
         let mut by_role: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-        for kill in self.kills.iter().filter(|kill| !kill.overlaps) {
-            by_role.entry(&kill.role).or_default().push(kill.silent_ms);
+        for kill in &self.kills {
+            let silences = by_role.entry(&kill.role).or_default();
+            if !kill.overlaps {
+                silences.push(kill.silent_ms);
+            }
         }
         by_role.values_mut().for_each(|silences| silences.sort_unstable());
         by_role

@@ -92,7 +92,7 @@ pub enum Command {
         after_help = "Examples:\n  zizon restore /backup/zizon --data /srv/zizon-restored\n  zizon restore /backup/zizon --check\n\nNothing that exists is overwritten. Every file is compared with its checksum, the index is\nrebuilt and zizon fsck has to find all in order, or nothing is restored.\n\nExit codes:\n  0  restored (or, with --check, whole)\n  1  the backup is damaged, unfinished or not sound; nothing was restored\n  2  a directory that cannot be used\n  3  the disk, or an interruption"
     )]
     Restore(Restore),
-    /// Prove that no unit is sold twice, that a key has one answer, and that nothing acknowledged is lost.
+    /// Prove that no unit is sold twice, a key has one answer, and nothing acknowledged is lost.
     #[command(
         after_help = "Examples:\n  zizon prove all --report proof.html\n  zizon prove durability --kills 100 --rate 2000\n  zizon prove replay --url https://shop.example.com --ca ca.pem\n  zizon prove --self-test\n\nA proof starts a platform of its own in a temporary directory and removes it, unless --url names one.\n\nExit codes:\n  0  proven, or every defect of the self-test noticed\n  1  refuted, or a defect went unnoticed\n  2  wrong usage\n  3  it could not be carried through, or was stopped: nothing was decided"
     )]

@@ -167,6 +167,7 @@ fn what_cannot_be_proven_is_refused_before_anything_runs() {
         (&["replay", "--url", "https://localhost:1"], "--ca"),
         (&["replay", "--ca", &ca], "--url"),
         (&["oversell", "--url", "https://localhost:1", "--ca", &ca], "--product"),
+        (&["oversell", "--url", "https://localhost:1", "--ca", &ca, "--product", "PROD001"], "--units"),
         (&["replay", "--url", "https://localhost:1", "--ca", &ca], "ca.pem"),
         (&["durability", "--product", "NOPE"], "NOPE"),
         (&["oversell", "--product", "NOPE"], "NOPE"),

@@ -14,7 +14,7 @@ pub struct Prove {
     /// Which proof.
     #[command(subcommand)]
     pub proof: Option<ProveWhat>,
-    /// Break the evidence on purpose, in real processes and in observations: each defect must be noticed.
+    /// Break the evidence on purpose: each defect must be noticed.
     #[arg(long)]
     pub self_test: bool,
     /// How.
@@ -25,7 +25,7 @@ pub struct Prove {
 /// A proof.
 #[derive(Debug, Subcommand)]
 pub enum ProveWhat {
-    /// Many buyers at once: exactly as many get a unit as there are, also when a role is killed meanwhile.
+    /// Many buyers at once: as many get a unit as there are, whatever dies.
     #[command(
         after_help = "Examples:\n  zizon prove oversell\n  zizon prove oversell --buyers 500 --units 7\n  zizon prove oversell --url https://shop.example.com --ca ca.pem --product PROD001 --units 3\n\nAt a running platform --units must be the stock that is left, and is sold."
     )]
@@ -40,7 +40,7 @@ pub enum ProveWhat {
         #[command(flatten)]
         output: ProveOutput,
     },
-    /// One key, many clients: one order, and the same bytes for all, also after a kill and a restart.
+    /// One key, many clients: one order, and the same bytes for all.
     #[command(after_help = "Examples:\n  zizon prove replay\n  zizon prove replay --clients 200 --json")]
     Replay {
         /// Sizes.
@@ -53,7 +53,7 @@ pub enum ProveWhat {
         #[command(flatten)]
         output: ProveOutput,
     },
-    /// Orders while random roles are killed: every acknowledged one is there afterwards, equal, once.
+    /// Orders while random roles are killed: every acknowledged one is there, equal, once.
     #[command(
         after_help = "Examples:\n  zizon prove durability\n  zizon prove durability --kills 1000 --rate max --seed 7\n  zizon prove durability --url https://shop.example.com --ca ca.pem --duration 30s\n\nThe same seed makes the same choices of roles and pauses."
     )]
@@ -95,9 +95,9 @@ pub struct OversellSizes {
     /// Buyers at once, each for one unit.
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub buyers: u32,
-    /// Units there are; at a running platform what is left of the product.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub units: u32,
+    /// Units there are, 100 when left out; at a running platform what is left of the product.
+    #[arg(long, value_name = "N")]
+    pub units: Option<u32>,
 }
 
 /// Sizes of `zizon prove replay`.

@@ -33,6 +33,8 @@ use crate::{
     up::Hangup,
 };
 
+/// Units on sale unless told otherwise.
+const UNITS: u32 = 100;
 /// How often progress is told where there is no terminal to tell it on.
 const CALM: Duration = Duration::from_secs(10);
 
@@ -134,8 +136,8 @@ fn tasks(proof: &ProveWhat) -> Result<Tasks<'_>> {
         }
         ProveWhat::All { oversell: buyers, replay: clients, durability: kills, target, output } => {
             let mut tasks = Vec::new();
-            // Its units are sold for good: at a running platform only where a product for that is named.
-            if target.url.is_none() || target.product.is_some() {
+            // Its units are sold for good: at a running platform only where that is asked for.
+            if target.url.is_none() || buyers.units.is_some() {
                 tasks.push(oversell(buyers, target)?);
             }
             tasks.push(replay(clients.clients, target));
@@ -150,11 +152,12 @@ fn product(target: &ProveTarget) -> Option<String> {
 }
 
 fn oversell(sizes: &OversellSizes, target: &ProveTarget) -> Result<Task> {
-    if target.url.is_some() && target.product.is_none() {
+    if target.url.is_some() && (target.product.is_none() || sizes.units.is_none()) {
         let remedy = "name it with --product, and with --units how many are left of it; they will be sold";
         return Err(Failure::usage("at a running platform this proof sells a product out", remedy).into());
     }
-    Ok(Task::Oversell(Oversell { buyers: sizes.buyers, units: sizes.units, product: product(target) }))
+    let units = sizes.units.unwrap_or(UNITS);
+    Ok(Task::Oversell(Oversell { buyers: sizes.buyers, units, product: product(target) }))
 }
 
 fn replay(clients: u32, target: &ProveTarget) -> Task {
