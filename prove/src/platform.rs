@@ -1,5 +1,7 @@
 //! A platform of the proof's own: real processes in a temporary directory, ended and removed on every path.
 
+mod command;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -10,16 +12,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tempfile::TempDir;
-use zizon_contracts::orders::StockView;
 use zizon_contracts::paths::Paths;
 use zizon_contracts::supervisor::{MAX_LINE_BYTES, Request, RoleState, StatusReport};
 
-use crate::proof::FsckSeen;
+use crate::ProveError;
 use crate::session::Session;
-use crate::{ProveError, fsck};
 
 /// How long a platform or a role may take to be ready on a busy machine.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
@@ -27,14 +25,10 @@ const READY_PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// How long its processes may take to vanish when killed.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a command against it may take.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(600);
 /// How long the supervisor may take to answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(10);
-/// Of what a command or a platform said, this much is kept.
-const WORDS_MAX: u64 = 64 * 1024;
 
 /// The roles of a platform; each may be killed.
 pub const ROLES: [&str; 4] = ["orders", "edge", "catalog", "identity"];
@@ -271,79 +265,6 @@ impl<'a> Platform<'a> {
             sleep(LOOK);
         }
     }
-
-    /// Runs a command of the binary against it and reads the one JSON document it prints, whatever its exit code.
-    ///
-    /// # Errors
-    /// When it cannot be run, prints no such document, or the proof is stopped.
-    pub fn command<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T, ProveError> {
-        let failed = |reason: String| ProveError::Command { command: arguments.join(" "), reason };
-        let out = tempfile::tempfile().map_err(ProveError::system("make a temporary file"))?;
-        let errors = tempfile::tempfile().map_err(ProveError::system("make a temporary file"))?;
-        let copy = |file: &File| file.try_clone().map_err(ProveError::system("copy a descriptor"));
-        let mut child = Command::new(&self.session.program)
-            .args(arguments)
-            .arg("--json")
-            .arg("--data")
-            .arg(self.data())
-            .stdin(Stdio::null())
-            .stdout(copy(&out)?)
-            .stderr(copy(&errors)?)
-            .process_group(0)
-            .spawn()
-            .map_err(ProveError::system(format!("start {}", self.session.program.display())))?;
-        let ended = self.wait_for(&mut child);
-        if ended.is_err() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        ended?;
-        let document: Value = serde_json::from_slice(&read_back(out))
-            .map_err(|error| failed(format!("{error}: {}", text(&read_back(errors)))))?;
-        // What it could not do it says in a document of its own.
-        match document.get("error").and_then(Value::as_str) {
-            Some(said) => Err(failed(said.to_owned())),
-            None => serde_json::from_value(document).map_err(|error| failed(error.to_string())),
-        }
-    }
-
-    fn wait_for(&self, child: &mut Child) -> Result<(), ProveError> {
-        let began = Instant::now();
-        while began.elapsed() < COMMAND_PATIENCE {
-            self.session.go_on()?;
-            let ended = child.try_wait().map_err(ProveError::system("wait for a command"))?;
-            if ended.is_some() {
-                return Ok(());
-            }
-            sleep(LOOK / 2);
-        }
-        Err(ProveError::Late { what: "a command has ended".into(), patience_s: COMMAND_PATIENCE.as_secs() })
-    }
-
-    /// The stock of a product.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn stock(&self, sku: &str) -> Result<StockView, ProveError> {
-        self.command(&["stock", "show", sku])
-    }
-
-    /// Sets how many units can be ordered.
-    ///
-    /// # Errors
-    /// When it cannot be set.
-    pub fn set_stock(&self, sku: &str, units: u64) -> Result<StockView, ProveError> {
-        self.command(&["stock", "set", sku, &units.to_string()])
-    }
-
-    /// The check of journal, index and stock: of the running platform, or of its files once it has stopped.
-    ///
-    /// # Errors
-    /// When it gives no answer.
-    pub fn fsck(&self, online: bool) -> Result<FsckSeen, ProveError> {
-        let arguments: &[&str] = if online { &["fsck", "--online"] } else { &["fsck"] };
-        Ok(self.command::<fsck::Document>(arguments)?.seen())
-    }
 }
 
 impl Drop for Platform<'_> {
@@ -376,14 +297,6 @@ fn pid(raw: u32) -> Option<Pid> {
 /// `kill -9`; whether there was such a process.
 pub fn kill_now(raw: u32) -> bool {
     pid(raw).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
-}
-
-fn read_back(mut file: File) -> Vec<u8> {
-    use std::io::Seek;
-    let mut said = Vec::new();
-    // What cannot be read back is reported as what it is not: a document.
-    let _ = file.rewind().and_then(|()| file.take(WORDS_MAX * 16).read_to_end(&mut said));
-    said
 }
 
 fn text(bytes: &[u8]) -> String {
