@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::LoadError;
 use crate::connection::Connection;
-use crate::options::{DEFAULT_PRICE, DEFAULT_PRODUCT};
+use crate::options::{DEFAULT_PRICE, DEFAULT_PRODUCT, OrdersLoad};
 use crate::target::Target;
 
 /// The platform's market when a request names none.
