@@ -75,7 +75,9 @@ fn errors_say_what_and_what_to_do() {
 fn a_shell_can_complete_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = help(&["completions", shell]);
-        for command in ["up", "status", "product", "stock", "order", "load", "verify", "fsck", "backup", "restore", "prove"] {
+        for command in
+            ["up", "status", "product", "stock", "order", "load", "verify", "fsck", "backup", "restore", "prove"]
+        {
             assert!(script.contains(command), "{shell} knows no {command}");
         }
     }

@@ -7,12 +7,8 @@ use crate::support::{assert_readable, payload};
 #[test]
 fn frames_survive_while_segments_are_zeroed_ahead_of_them() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        segment_bytes: 4 << 20,
-        max_frame_bytes: 64 << 10,
-        max_batch_bytes: 1 << 20,
-        ..Options::default()
-    };
+    let options =
+        Options { segment_bytes: 4 << 20, max_frame_bytes: 64 << 10, max_batch_bytes: 1 << 20, ..Options::default() };
     let open = || Journal::open(Env::real(), dir.path(), options.clone()).unwrap();
     let mut all = Vec::new();
     for life in 0..3 {
