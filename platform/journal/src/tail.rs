@@ -128,7 +128,7 @@ fn raw_segment(
     opening.segments.insert(number, Arc::clone(&segment));
     opening.next_seq = Some(walked.next_seq);
     opening.last = walked.last;
-    let fill = Arc::new(Fill::reopened(path.clone(), header.capacity.into(), walked.end.into()));
+    let fill = Arc::new(Fill::reopened(path, header.capacity.into(), walked.end.into()));
     tail.active = Some(Active { segment, file: Arc::clone(file), fill, offset: walked.end });
     tail.raw.push((number, walked.end, false));
     Ok(Some(broken))
