@@ -31,7 +31,7 @@ struct Args {
     skus: u64,
     inline_bytes: usize,
     reads: u64,
-    gather_us: u64,
+    gather_us: Option<u64>,
     dir: Option<PathBuf>,
 }
 
@@ -49,7 +49,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn parse(args: impl Iterator<Item = String>) -> Result<Args, String> {
-    let mut parsed = Args { seconds: 5, in_flight: 256, skus: 1, inline_bytes: 128, reads: 0, gather_us: 0, dir: None };
+    let mut parsed =
+        Args { seconds: 5, in_flight: 256, skus: 1, inline_bytes: 128, reads: 0, gather_us: None, dir: None };
     let mut args = args;
     while let Some(name) = args.next() {
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -59,7 +60,7 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Args, String> {
             "--in-flight" => parsed.in_flight = usize::try_from(number()?).map_err(|e| e.to_string())?,
             "--skus" => parsed.skus = number()?.max(1),
             "--inline-bytes" => parsed.inline_bytes = usize::try_from(number()?).map_err(|e| e.to_string())?,
-            "--gather-us" => parsed.gather_us = number()?,
+            "--gather-us" => parsed.gather_us = Some(number()?),
             "--reads" => parsed.reads = number()?,
             "--dir" => parsed.dir = Some(PathBuf::from(value)),
             _ => return Err(format!("unknown argument {name}")),
@@ -69,8 +70,8 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Args, String> {
 }
 
 async fn measure(args: &Args, dir: &FilePath) -> Result<String, Box<dyn std::error::Error>> {
-    let gather_max = Duration::from_micros(args.gather_us);
-    let options = EngineOptions { inline_bytes: args.inline_bytes, gather_max, ..EngineOptions::default() };
+    let mut options = EngineOptions { inline_bytes: args.inline_bytes, ..EngineOptions::default() };
+    options.gather_max = args.gather_us.map_or(options.gather_max, Duration::from_micros);
     let table = EmbeddedTable::open(dir, options, Env::real())?;
     for sku in 0..args.skus {
         for shard in 0..3 {

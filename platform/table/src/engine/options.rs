@@ -30,10 +30,10 @@ pub struct EngineOptions {
     pub max_sealed: usize,
     /// Overlapping index files in the first level; beyond, writes are throttled.
     pub max_first_level_runs: usize,
-    /// Longest pause before a batch is taken when the disk is slow (a sync of 1 ms or more): an eighth of the
-    /// last sync, at most this. Zero: none, a batch is taken as soon as anything is buffered. With callers that
-    /// wait for their answer before they send again, a pause lets all of them into one batch instead of two
-    /// that take turns; with callers that do not wait it only adds to the answer time.
+    /// Longest pause before a batch is taken when the last one was of many callers: an eighth of the last sync, at most
+    /// this. Zero: none, a batch is taken as soon as anything is buffered. With callers that wait for their answer before
+    /// they send again, a pause lets all of them into one batch instead of two that take turns: fewer syncs, and less
+    /// time in each. A few callers never wait for it.
     pub gather_max: Duration,
     /// Acknowledges before the sync. Wrong on purpose: the crash tests must catch it.
     #[cfg(any(test, feature = "simulation"))]
@@ -56,7 +56,7 @@ impl Default for EngineOptions {
             memtable_bytes: 32 << 20,
             max_sealed: 4,
             max_first_level_runs: 32,
-            gather_max: Duration::ZERO,
+            gather_max: Duration::from_millis(1),
             #[cfg(any(test, feature = "simulation"))]
             known_bad_acknowledge_early: false,
             #[cfg(any(test, feature = "simulation"))]

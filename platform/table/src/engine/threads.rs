@@ -13,8 +13,8 @@ use crate::index::IndexError;
 /// Pause before background work that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A sync from this time on is slow enough for a pause to be worth it.
-const SLOW_SYNC_NS: u64 = 1_000_000;
+/// A batch from this size on is followed by a pause: whoever was answered with it sends again at about the same time.
+const CROWD: u64 = 16;
 
 /// Bytes written by this process after which segments are zeroed ahead.
 const FILL_AFTER: u64 = 4 << 20;
@@ -116,7 +116,7 @@ fn sync_loop(engine: &Engine, signal: &Signal) {
         // A table with little to do stays small: nothing is zeroed before it has something to do.
         let busy = written < FILL_AFTER && written + outcome.bytes() >= FILL_AFTER;
         written += outcome.bytes();
-        let rolled = outcome.rolled();
+        let (rolled, plans) = (outcome.rolled(), outcome.frames());
         let sync_ns = outcome.write_ns().saturating_add(outcome.sync_ns());
         let finished = engine.finish(outcome);
         if finished.sealed || rolled || busy {
@@ -125,16 +125,15 @@ fn sync_loop(engine: &Engine, signal: &Signal) {
                 wanted.fill |= (rolled || busy) && written >= FILL_AFTER;
             });
         }
-        if let Some(pause) = gather(sync_ns, engine.options.gather_max) {
+        if let Some(pause) = gather(sync_ns, plans, engine.options.gather_max) {
             std::thread::sleep(pause);
         }
     }
 }
 
 /// How long to let the callers just answered send again before the next batch is taken.
-fn gather(sync_ns: u64, most: Duration) -> Option<Duration> {
-    let slow = !most.is_zero() && sync_ns >= SLOW_SYNC_NS;
-    slow.then(|| Duration::from_nanos(sync_ns / 8).min(most))
+fn gather(sync_ns: u64, plans: u64, most: Duration) -> Option<Duration> {
+    (plans >= CROWD && !most.is_zero()).then(|| Duration::from_nanos(sync_ns / 8).min(most))
 }
 
 fn maintenance_loop(engine: &Engine, signal: &Signal) {
