@@ -115,8 +115,10 @@ fn sync_loop(engine: &Engine, signal: &Signal) {
         let outcome = batch.run();
         // A table with little to do stays small: nothing is zeroed before it has something to do.
         let busy = written < FILL_AFTER && written + outcome.bytes() >= FILL_AFTER;
+        // The first segment leaves none behind to compress.
+        let rolled = outcome.rolled() && written > 0;
         written += outcome.bytes();
-        let (rolled, plans) = (outcome.rolled(), outcome.frames());
+        let plans = outcome.frames();
         let sync_ns = outcome.write_ns().saturating_add(outcome.sync_ns());
         let finished = engine.finish(outcome);
         if finished.sealed || rolled || busy {

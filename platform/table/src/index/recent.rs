@@ -1,6 +1,6 @@
 //! What was applied and is not on disk yet: ordered maps in memory, which one thread writes and any number read.
 //!
-//! A partition's entries are in one of a few shards, each with a lock of its own that is held for one entry or one
+//! A partition's entries are in one of many shards, each with a lock of its own that is held for one entry or one
 //! chunk. Of an item the newest version is kept and the one before. That is enough for whoever reads at the visible
 //! sequence: while a batch is applied the items it changes still have what they had before. A reader who falls two
 //! changes of an item behind is told so ([`Found::Moved`]) and begins again at a later moment.
@@ -14,8 +14,8 @@ use hashbrown::DefaultHashBuilder;
 use lsm_tree::{InternalValue, Slice, ValueType};
 use parking_lot::{RwLock, RwLockReadGuard};
 
-/// A power of two; more than the threads that meet here.
-const SHARDS: usize = 16;
+/// More than the threads that meet here, so that each map stays shallow.
+const SHARDS: usize = 128;
 /// Memory of an entry besides its bytes: the map's slot and the blocks of key and value.
 const ENTRY_BYTES: usize = 144;
 
@@ -72,7 +72,7 @@ impl Entry {
 impl Recent {
     pub fn new() -> Self {
         Self {
-            shards: Default::default(),
+            shards: std::array::from_fn(|_| RwLock::default()),
             hasher: DefaultHashBuilder::default(),
             bytes: AtomicU64::new(0),
             put_bytes: AtomicU64::new(0),
