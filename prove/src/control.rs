@@ -2,6 +2,7 @@
 
 mod observations;
 mod processes;
+mod simulation;
 
 use serde::Serialize;
 
@@ -53,10 +54,12 @@ pub struct Outcome {
     pub said: String,
 }
 
-/// The controls of this crate: defects in real processes first, then defects that only an observation can have.
+/// All controls: defects in real processes first, then in the code in a simulated world, then ones that only an observation can
+/// have.
 #[must_use]
 pub fn all<'a>(session: &'a Session<'a>) -> Vec<Control<'a>> {
     let mut controls = processes::all(session);
+    controls.extend(simulation::all());
     controls.extend(observations::all());
     controls
 }

@@ -18,7 +18,7 @@ use crate::plan::{Counter, Order, SHARDS, counter_key};
 use crate::{Engine, Failure};
 
 /// Counters kept in memory after they are durable: as many as our table keeps decoded.
-const HOT: usize = 4_096;
+const HOT: usize = 65_536;
 const MEMTABLE: usize = 64 << 20;
 const BLOCK_CACHE: usize = 64 << 20;
 
