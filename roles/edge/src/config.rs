@@ -20,7 +20,7 @@ const OTHER_DESCRIPTORS: u64 = 64;
 pub struct Config {
     /// The most requests in work at a time; further ones are answered 503 `overloaded` at once. The last eighth is kept
     /// for orders. Health checks are not counted. Below it, as many are let in as are answered in good time: half of them
-    /// within 5 ms, or within twice of what they take when there is hardly a queue.
+    /// within 10 ms, or within twice of what they take when there is hardly a queue.
     pub in_flight_max: u32,
     /// The most open public connections. At the bound, those that have been idle longest are closed for new ones. Fewer
     /// when the process may not open that many files (`ulimit -n`, `LimitNOFILE=`), which is logged at the start.

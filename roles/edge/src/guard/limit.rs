@@ -19,7 +19,7 @@ const FLOOR: usize = 64;
 /// Where it begins.
 const START: usize = 256;
 /// Answers that take no longer are in time whatever else is so.
-const TARGET: Duration = Duration::from_millis(5);
+const TARGET: Duration = Duration::from_millis(10);
 /// Answers are looked at together for so long.
 const WINDOW: Duration = Duration::from_millis(100);
 /// Fewer answers say nothing.
@@ -207,7 +207,7 @@ mod tests {
         for capacity in [500.0, 10_000.0, 20_000.0] {
             let (limit, mut clock) = (Limit::new(4_096), Instant::now());
             let bound = run(&limit, &mut clock, 100, capacity, Duration::ZERO);
-            assert!((FLOOR..=FLOOR * 3).contains(&bound), "{bound} at {capacity}/s");
+            assert!((FLOOR..=FLOOR * 4).contains(&bound), "{bound} at {capacity}/s");
         }
     }
 
@@ -215,11 +215,11 @@ mod tests {
     fn it_follows_a_service_that_becomes_slower_and_quicker_again() {
         let (limit, mut clock) = (Limit::new(4_096), Instant::now());
         let quick = run(&limit, &mut clock, 20, 100_000.0, Duration::ZERO);
-        assert!((350..=650).contains(&quick), "5 ms at 100,000/s are 500: {quick}");
+        assert!((700..=1_300).contains(&quick), "10 ms at 100,000/s are 1,000: {quick}");
         let slow = run(&limit, &mut clock, 60, 5_000.0, Duration::ZERO);
-        assert!(slow <= FLOOR * 3, "{slow}");
+        assert!(slow <= FLOOR * 4, "{slow}");
         let again = run(&limit, &mut clock, 60, 100_000.0, Duration::ZERO);
-        assert!((350..=650).contains(&again), "{again}");
+        assert!((700..=1_300).contains(&again), "{again}");
     }
 
     #[test]
