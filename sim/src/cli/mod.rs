@@ -123,6 +123,9 @@ pub fn run(args: &Args) -> Result<End, String> {
     if args.jobs == Some(0) {
         return Err("--jobs must be at least 1".to_owned());
     }
+    // Every run keeps a file there, and one that cannot would look like a broken invariant.
+    let dir = std::env::temp_dir();
+    tempfile::tempdir().map_err(|error| format!("{}: {error}; TMPDIR names another directory", dir.display()))?;
     match (&args.rung, args.seed) {
         (Some(Rung::Flaws { seeds }), _) => Ok(flaws(*seeds)),
         (Some(Rung::Crashpoints { seeds }), _) => Ok(disk::crashpoints(*seeds)),

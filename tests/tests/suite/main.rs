@@ -13,6 +13,7 @@ mod operator;
 mod order_api;
 mod prove;
 mod races;
+mod restored_catalog;
 mod start;
 mod storage;
 mod telemetry;

@@ -4,7 +4,7 @@
 //! be of use; too low, and a slow disk or a far database is not kept busy. So the bound follows the answers: when half of
 //! them take longer than a target it shrinks by an eighth (as TCP does on congestion), when it was reached and they are in
 //! time it grows by a sixteenth. The target is [`TARGET`], or twice what answers take with hardly a queue, if that is more.
-//! That is seen whenever nobody is refused; under lasting overload it is looked for now and then, by letting only [`FLOOR`]
+//! That is seen whenever nobody is refused; under lasting overload it is looked for every [`MEMORY`], by letting only [`FLOOR`]
 //! requests in for a moment (as BBR does for the round trip of a path).
 
 use std::sync::Arc;
