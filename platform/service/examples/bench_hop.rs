@@ -1,10 +1,10 @@
 //! What mutual TLS adds to one kept-alive hop: `cargo xtask bench hop`.
 //!
-//! The same 1 KiB request and answer go over mTLS (the real server and upstream pool) and over plaintext (hyper alone, as
-//! thin as it gets), in alternating slices of one run, over as many kept-alive connections as there are requests in
-//! flight, each side on a thread with a runtime of its own. The difference is therefore the whole of what a role's hop
-//! costs: TLS, and with it the authorisation, routing and metrics of every request. Plaintext between roles exists nowhere
-//! but in this program.
+//! The same 1 KiB request and answer go over mTLS (the real server and upstream pool), over the same mutual TLS with hyper
+//! alone at both ends, and over plaintext (hyper alone again, as thin as it gets), in alternating slices of one run, over as
+//! many kept-alive connections as there are requests in flight, each side on a thread with a runtime of its own. From the
+//! third to the second is what TLS costs, from the second to the first the authorisation, routing, pool, deadlines and
+//! metrics of every request. Plaintext between roles exists nowhere but in this program.
 //!
 //! `cargo run --release -p zizon-service --features testing --example bench_hop -- --seconds N --in-flight N`
 
@@ -22,11 +22,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use zizon_base::role::Role;
+use zizon_mtls::{Acceptor, Connector, PeerPolicy};
 use zizon_service::testing::TestMesh;
 use zizon_service::{Request, Response, Router, Server, Upstream, UpstreamOptions, UpstreamRequest, json_bytes};
 
@@ -38,7 +40,6 @@ const SLICE: Duration = Duration::from_secs(1);
 const OPENING_MAX: Duration = Duration::from_secs(10);
 
 /// What was measured of one transport.
-#[derive(Default)]
 struct Tally {
     times: Vec<Duration>,
     elapsed: Duration,
@@ -46,6 +47,8 @@ struct Tally {
 }
 
 impl Tally {
+    const EMPTY: Self = Self { times: Vec::new(), elapsed: Duration::ZERO, cpu: Duration::ZERO };
+
     fn json(&mut self) -> String {
         self.times.sort_unstable();
         let count = self.times.len();
@@ -71,34 +74,57 @@ fn main() {
     let mut mesh = TestMesh::new();
     let ctx = mesh.context(Role::Orders, Path::new("."));
     let secure = ctx.listener.local_addr().expect("bound");
-    let plain_listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let plain = plain_listener.local_addr().expect("bound");
+    let (plain_listener, plain) = listen();
+    let (tls_listener, tls) = listen();
+    let acceptor =
+        Acceptor::new(Arc::clone(&ctx.source), PeerPolicy::AnyOfTrustDomain(mesh.domain().clone()), mesh.registry())
+            .alpn(&[b"http/1.1"]);
+    let expected = Role::Orders.spiffe_id(mesh.domain());
     std::thread::spawn(move || {
         runtime().block_on(async {
             let router = Router::new(()).route("POST", ROUTE, |_: Arc<()>, _: Request| answer());
             Server::new(&ctx, router).run().await.expect("serves");
         });
     });
-    std::thread::spawn(move || runtime().block_on(serve_plain(plain_listener)));
+    std::thread::spawn(move || runtime().block_on(serve(plain_listener, |tcp| std::future::ready(Some(tcp)))));
+    std::thread::spawn(move || {
+        runtime().block_on(serve(tls_listener, move |tcp| {
+            let acceptor = acceptor.clone();
+            async move { acceptor.accept(tcp).await.ok().map(|(stream, _)| stream) }
+        }));
+    });
 
-    let (mut mtls, mut plaintext) = (Tally::default(), Tally::default());
+    let [mut mtls, mut alone, mut plaintext] = [const { Tally::EMPTY }; 3];
     runtime().block_on(async {
         let options = UpstreamOptions { max_connections: in_flight, min_idle: in_flight, ..UpstreamOptions::default() };
         let pool = mesh.caller("ns/shop/sa/edge", Role::Orders, secure, options);
         tokio::time::timeout(OPENING_MAX, all_open(&pool, in_flight)).await.expect("the pool opens its connections");
-        let mut links = Vec::new();
+        let connector = Connector::new(mesh.ca.source("ns/shop/sa/edge"), mesh.registry());
+        let (mut plain_links, mut tls_links) = (Vec::new(), Vec::new());
         for _ in 0..in_flight {
-            links.push(Arc::new(Mutex::new(PlainLink::open(plain).await)));
+            let tcp = TcpStream::connect(plain).await.expect("a connection");
+            tcp.set_nodelay(true).expect("a socket option");
+            plain_links.push(Arc::new(Mutex::new(Link::over(tcp).await)));
+            let connected = connector.connect(&tls.to_string(), &expected, &[b"http/1.1"]).await;
+            tls_links.push(Arc::new(Mutex::new(Link::over(connected.expect("a handshake").0).await)));
         }
         // The first slice of each warms up and is not counted.
-        slice(&mut Tally::default(), in_flight, |_, end| over_mtls(pool.clone(), end)).await;
-        slice(&mut Tally::default(), in_flight, |at, end| over_plaintext(Arc::clone(&links[at]), end)).await;
-        for _ in 0..seconds {
-            slice(&mut mtls, in_flight, |_, end| over_mtls(pool.clone(), end)).await;
-            slice(&mut plaintext, in_flight, |at, end| over_plaintext(Arc::clone(&links[at]), end)).await;
+        for counted in std::iter::once(false).chain(std::iter::repeat_n(true, seconds)) {
+            let mut warm_up = [const { Tally::EMPTY }; 3];
+            let [first, second, third] =
+                if counted { [&mut mtls, &mut alone, &mut plaintext] } else { warm_up.each_mut() };
+            slice(first, in_flight, |_, end| over_mtls(pool.clone(), end)).await;
+            slice(second, in_flight, |at, end| hyper_alone(Arc::clone(&tls_links[at]), end)).await;
+            slice(third, in_flight, |at, end| hyper_alone(Arc::clone(&plain_links[at]), end)).await;
         }
     });
-    println!(r#"{{"mtls":{},"plaintext":{}}}"#, mtls.json(), plaintext.json());
+    println!(r#"{{"mtls":{},"tls_alone":{},"plaintext":{}}}"#, mtls.json(), alone.json(), plaintext.json());
+}
+
+fn listen() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    (listener, address)
 }
 
 fn runtime() -> Runtime {
@@ -109,7 +135,7 @@ fn answer() -> std::future::Ready<Response> {
     std::future::ready(json_bytes(StatusCode::OK, Bytes::from_static(&BODY)))
 }
 
-/// Processor time of this process, both sides of both transports: only one of them works during a slice.
+/// Processor time of this process, both sides of all transports: only one of them works during a slice.
 fn processor_time() -> Duration {
     let threads = std::fs::read_dir("/proc/self/task").expect("Linux has it");
     let nanos = threads.filter_map(Result::ok).filter_map(|thread| {
@@ -119,7 +145,7 @@ fn processor_time() -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
-/// Waits until the pool has as many connections as there are plaintext ones.
+/// Waits until the pool has as many connections as the others.
 async fn all_open(pool: &Upstream, count: usize) {
     while pool.connections() < count {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -161,13 +187,19 @@ async fn over_mtls(upstream: Upstream, end: Instant) -> Vec<Duration> {
     times
 }
 
-async fn serve_plain(listener: std::net::TcpListener) {
+async fn serve<S, F>(listener: std::net::TcpListener, secure: impl Fn(TcpStream) -> F + Clone + Send + 'static)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = Option<S>> + Send,
+{
     listener.set_nonblocking(true).expect("a socket option");
     let listener = TcpListener::from_std(listener).expect("a listener");
     let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let _ = stream.set_nodelay(true);
+    while let Ok((tcp, _)) = listener.accept().await {
+        let _ = tcp.set_nodelay(true);
+        let secure = secure.clone();
         connections.spawn(async move {
+            let stream = secure(tcp).await.expect("a handshake");
             let service = service_fn(|request: http::Request<Incoming>| async move {
                 let body = request.into_body().collect().await.expect("a body").to_bytes();
                 assert_eq!(body.len(), BODY.len());
@@ -183,24 +215,25 @@ async fn serve_plain(listener: std::net::TcpListener) {
     }
 }
 
-/// A kept-alive plaintext connection, driven by whoever uses it, as the upstream pool's are.
-struct PlainLink {
+/// A kept-alive connection of hyper, driven by whoever uses it, as the upstream pool's are.
+struct Link<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: Pin<Box<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
+    driver: Pin<Box<http1::Connection<TokioIo<S>, Full<Bytes>>>>,
 }
 
-impl PlainLink {
-    async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("a connection");
-        stream.set_nodelay(true).expect("a socket option");
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link<S> {
+    async fn over(stream: S) -> Self {
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.expect("a connection");
         Self { sender, driver: Box::pin(driver) }
     }
 }
 
-async fn over_plaintext(link: Arc<Mutex<PlainLink>>, end: Instant) -> Vec<Duration> {
+async fn hyper_alone<S>(link: Arc<Mutex<Link<S>>>, end: Instant) -> Vec<Duration>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut link = link.lock().await;
-    let PlainLink { sender, driver } = &mut *link;
+    let Link { sender, driver } = &mut *link;
     let calls = async move {
         let mut times = Vec::new();
         while Instant::now() < end {

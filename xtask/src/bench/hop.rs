@@ -33,17 +33,30 @@ pub fn run(options: &Options) -> Result<()> {
         Figure::less("mTLS CPU per request", "us"),
         Figure::less("CPU ratio to plaintext", "x"),
         Figure::less("p99 added by mTLS", "ms"),
+        Figure::plain("TLS alone, CPU ratio to plaintext", "x"),
+        Figure::less("role stack over TLS alone, CPU ratio", "x"),
     ];
     for run in 1..=runs {
         let answer = program(&file, &["--seconds", &seconds, "--in-flight", &in_flight])?;
         let answer: Value = serde_json::from_str(&answer).context("the hop benchmark printed no JSON")?;
-        let (tls, plain) = (&answer["mtls"], &answer["plaintext"]);
-        println!("run {run}: mTLS {}/s, plaintext {}/s", shown(number(tls, "rate")), shown(number(plain, "rate")));
+        let (tls, alone, plain) = (&answer["mtls"], &answer["tls_alone"], &answer["plaintext"]);
+        let cpu = |of: &Value| shown(number(of, "cpu_us"));
+        println!(
+            "run {run}: mTLS {}/s ({} us), hyper over the same TLS {}/s ({} us), over plaintext {}/s ({} us)",
+            shown(number(tls, "rate")),
+            cpu(tls),
+            shown(number(alone, "rate")),
+            cpu(alone),
+            shown(number(plain, "rate")),
+            cpu(plain)
+        );
         figures[0].runs.push(number(tls, "rate"));
         figures[1].runs.push(number(plain, "rate"));
         figures[2].runs.push(number(tls, "cpu_us"));
         figures[3].runs.push(number(tls, "cpu_us") / number(plain, "cpu_us"));
         figures[4].runs.push(number(tls, "p99_ms") - number(plain, "p99_ms"));
+        figures[5].runs.push(number(alone, "cpu_us") / number(plain, "cpu_us"));
+        figures[6].runs.push(number(tls, "cpu_us") / number(alone, "cpu_us"));
     }
     let goals = [
         Goal::new("p99 added <= 0.15 ms", figures[4].median() <= P99_MS),

@@ -13,7 +13,7 @@ use super::{
     number,
     options::{Options, RUNS, Spec, value},
     platform::Platform,
-    proc::resident_mb,
+    proc::{CpuMeter, resident_mb},
     publish, shown,
 };
 
@@ -57,6 +57,8 @@ struct Level {
     edge_mb: Figure,
     orders_mb: Figure,
     recovered: Figure,
+    cores: [Figure; 3],
+    of_possible: Figure,
 }
 
 impl Level {
@@ -79,10 +81,12 @@ impl Level {
             edge_mb: Figure::less(name("edge memory, most"), "MB"),
             orders_mb: Figure::less(name("orders memory, most"), "MB"),
             recovered: Figure::less(name("normal again after"), "s"),
+            cores: ["generator", "edge", "orders"].map(|who| Figure::plain(name(&format!("cores of {who}")), "")),
+            of_possible: Figure::more(name("goodput over what the generator left room for"), "x"),
         }
     }
 
-    fn add(&mut self, report: &Value, capacity: &Capacity, memory: (f64, f64), recovered: f64) {
+    fn add(&mut self, report: &Value, capacity: &Capacity, watched: &Watched, recovered: f64) {
         let sent = number(report, "sent").max(1.0);
         let refused = number(&report["statuses"], "503");
         let refused = if refused.is_finite() { refused } else { 0.0 };
@@ -98,9 +102,18 @@ impl Level {
         self.other.runs.push(number(report, "errors") - refused);
         self.late.runs.push(late * 100.0);
         self.unsent.runs.push(unsent * 100.0);
-        self.edge_mb.runs.push(memory.0);
-        self.orders_mb.runs.push(memory.1);
+        self.edge_mb.runs.push(watched.edge_mb);
+        self.orders_mb.runs.push(watched.orders_mb);
         self.recovered.runs.push(recovered);
+        let duration = number(report, "duration_s");
+        let generator = number(report, "cpu_us_per_request") * sent / 1e6;
+        for (figure, seconds) in self.cores.iter_mut().zip([generator, watched.edge_s, watched.orders_s]) {
+            figure.runs.push(seconds / duration);
+        }
+        // The orders that the platform could have made of the processor time that the generator did not take, at the price
+        // of an order at capacity.
+        let room = (capacity.cores - generator / duration) * 1e6 / capacity.platform_us;
+        self.of_possible.runs.push(number(report, "achieved_rate") / room);
     }
 
     fn goals(&self) -> Vec<Goal> {
@@ -120,7 +133,8 @@ impl Level {
         ]
     }
 
-    fn figures(self) -> [Figure; 14] {
+    fn figures(self) -> [Figure; 18] {
+        let [generator, edge, orders] = self.cores;
         [
             self.offered,
             self.goodput,
@@ -136,6 +150,10 @@ impl Level {
             self.edge_mb,
             self.orders_mb,
             self.recovered,
+            generator,
+            edge,
+            orders,
+            self.of_possible,
         ]
     }
 }
@@ -144,6 +162,32 @@ impl Level {
 struct Capacity {
     rate: f64,
     p99_ms: f64,
+    /// Processors that generator, edge and orders kept busy.
+    cores: f64,
+    /// Processor time of edge and orders for an order, in microseconds.
+    platform_us: f64,
+}
+
+impl Capacity {
+    fn measure(platform: &Platform, seconds: u64) -> Result<Self> {
+        let meter = CpuMeter::start(&platform.processes()?);
+        let report = Load::closed(&format!("{seconds}s")).run(platform)?;
+        load::warn(&report);
+        let rate = number(&report, "achieved_rate");
+        let platform_us = ["edge", "orders"].map(|role| meter.us_per(role, load::orders(&report))).iter().sum();
+        let cores = rate * (platform_us + number(&report, "cpu_us_per_request")) / 1e6;
+        Ok(Self { rate, p99_ms: number(&report, "p99_ms"), cores, platform_us })
+    }
+}
+
+/// What edge and orders took while a load ran.
+struct Watched {
+    /// Memory at its most, in MB.
+    edge_mb: f64,
+    orders_mb: f64,
+    /// Processor time.
+    edge_s: f64,
+    orders_s: f64,
 }
 
 /// Runs it.
@@ -161,17 +205,15 @@ pub fn run(options: &Options) -> Result<()> {
     let mut p99 = Figure::less("p99 at capacity", "ms");
     let mut levels = LEVELS.map(Level::new);
     for run in 1..=runs {
-        let report = Load::closed(&format!("{capacity_seconds}s")).run(&platform)?;
-        let capacity = Capacity { rate: number(&report, "achieved_rate"), p99_ms: number(&report, "p99_ms") };
+        let capacity = Capacity::measure(&platform, capacity_seconds)?;
         println!("run {run}: capacity {}/s, p99 {} ms", shown(capacity.rate), shown(capacity.p99_ms));
-        load::warn(&report);
         rate.runs.push(capacity.rate);
         p99.runs.push(capacity.p99_ms);
         for level in &mut levels {
             let offer = Load::open(capacity.rate * level.factor, connections, &format!("{seconds}s"));
-            let (report, memory) = watched(&platform, &offer)?;
+            let (report, watched) = watched(&platform, &offer)?;
             let recovered = recovery(&platform, &capacity, Instant::now())?;
-            level.add(&report, &capacity, memory, recovered);
+            level.add(&report, &capacity, &watched, recovered);
             print_level(level, &report);
         }
     }
@@ -197,22 +239,32 @@ fn print_level(level: &Level, report: &Value) {
         last(&level.refused_p99),
         last(&level.recovered)
     );
+    let [generator, edge, orders] = &level.cores;
+    println!(
+        "      processors busy: generator {}, edge {}, orders {}; goodput {} x what the generator left room for",
+        last(generator),
+        last(edge),
+        last(orders),
+        last(&level.of_possible)
+    );
     let others = number(report, "errors") - number(&report["statuses"], "503");
     if others > 0.0 {
         println!("      errors: {}", report["error_kinds"]);
     }
 }
 
-/// Runs a load; with it the most memory that edge and orders had, in MB.
-fn watched(platform: &Platform, load: &Load) -> Result<(Value, (f64, f64))> {
+/// Runs a load and looks at edge and orders meanwhile.
+fn watched(platform: &Platform, load: &Load) -> Result<(Value, Watched)> {
     let (edge, orders) = (platform.pid("edge")?, platform.pid("orders")?);
-    let mut most = (0.0, 0.0);
+    let meter = CpuMeter::start(&platform.processes()?);
+    let (mut edge_mb, mut orders_mb) = (0.0, 0.0);
     let mut going = load.start(platform)?;
     while !going.has_ended()? {
-        most = (resident_mb(edge).max(most.0), resident_mb(orders).max(most.1));
+        (edge_mb, orders_mb) = (resident_mb(edge).max(edge_mb), resident_mb(orders).max(orders_mb));
         interrupt::sleep(LOOK)?;
     }
-    Ok((going.report()?, most))
+    let (edge_s, orders_s) = (meter.seconds("edge"), meter.seconds("orders"));
+    Ok((going.report()?, Watched { edge_mb, orders_mb, edge_s, orders_s }))
 }
 
 /// Seconds from `ended` to the start of the first slice in which the normal rate was served without errors, and no slower
@@ -236,15 +288,20 @@ mod tests {
     #[test]
     fn a_level_is_compared_with_capacity() {
         let mut level = Level::new((3.0, 0.5));
+        let capacity = Capacity { rate: 1_000.0, p99_ms: 10.0, cores: 2.0, platform_us: 1_000.0 };
+        let watched = Watched { edge_mb: 30.0, orders_mb: 90.0, edge_s: 0.5, orders_s: 0.4 };
         let report = json!({
             "sent": 3_000, "unsent": 0, "late_sends": 0, "duration_s": 1.0, "achieved_rate": 600.0, "errors": 2_400,
             "statuses": { "201": 600, "503": 2_400 }, "accepted_p99_ms": 15.0, "accepted_sent_p99_ms": 5.0, "refused_p99_ms": 2.0,
+            "cpu_us_per_request": 400.0,
         });
-        level.add(&report, &Capacity { rate: 1_000.0, p99_ms: 10.0 }, (30.0, 90.0), 0.5);
+        level.add(&report, &capacity, &watched, 0.5);
         assert_eq!((level.offered.median(), level.goodput.median(), level.p99_ratio.median()), (3.0, 0.6, 1.5));
         assert_eq!((level.refused.median(), level.other.median()), (80.0, 0.0));
+        // The generator kept 1.2 of 2 processors busy: 0.8 are room for 800 orders a second.
+        assert_eq!((level.cores[0].median(), level.of_possible.median()), (1.2, 0.75));
         let report = json!({ "sent": 10, "duration_s": 1.0, "errors": 0, "statuses": { "201": 10 } });
-        level.add(&report, &Capacity { rate: 10.0, p99_ms: 10.0 }, (30.0, 90.0), 0.5);
+        level.add(&report, &capacity, &watched, 0.5);
         assert_eq!(level.refused.runs[1], 0.0, "no 503 is none, not unknown");
     }
 }

@@ -4,10 +4,21 @@ use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 /// User and system CPU seconds a process has used (`/proc/PID/stat`, fields 14 and 15, in hundredths).
 pub fn cpu_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat_seconds(&pid.to_string(), 14)
+}
+
+/// User and system CPU seconds of all children of this process that have ended and were waited for (fields 16 and 17).
+pub fn ended_children_cpu_seconds() -> f64 {
+    stat_seconds("self", 16)
+}
+
+/// The sum of two neighbouring times of `/proc/PID/stat`; fields are numbered from 1, as in proc(5).
+fn stat_seconds(process: &str, field: usize) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name, field 2, may hold anything, spaces and parentheses as well.
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<f64> = after_name.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect();
-    (fields.get(11).unwrap_or(&0.0) + fields.get(12).unwrap_or(&0.0)) / 100.0
+    let times = after_name.split_whitespace().skip(field - 3).take(2);
+    times.map(|time| time.parse().unwrap_or(0.0)).sum::<f64>() / 100.0
 }
 
 /// Resident memory of a process in MB.
@@ -63,12 +74,15 @@ impl CpuMeter {
         Self { processes: processes.to_vec(), before }
     }
 
+    /// Seconds of `role` since then.
+    pub fn seconds(&self, role: &str) -> f64 {
+        let each = self.processes.iter().zip(&self.before);
+        each.filter(|((name, _), _)| name == role).map(|((_, pid), before)| cpu_seconds(*pid) - before).sum()
+    }
+
     /// Microseconds of `role` for each of `count` operations since then.
     pub fn us_per(&self, role: &str, count: f64) -> f64 {
-        let each = self.processes.iter().zip(&self.before);
-        let used: f64 =
-            each.filter(|((name, _), _)| name == role).map(|((_, pid), before)| cpu_seconds(*pid) - before).sum();
-        used * 1e6 / count.max(1.0)
+        self.seconds(role) * 1e6 / count.max(1.0)
     }
 }
 
@@ -82,6 +96,15 @@ mod tests {
         assert!(resident_mb(pid) > 0.1 && threads(pid) >= 1.0 && descriptors(pid) >= 3.0);
         assert!(cpu_seconds(pid) >= 0.0);
         assert!(threads(u32::MAX).is_nan() && descriptors(u32::MAX).is_nan());
+        assert_eq!(cpu_seconds(u32::MAX), 0.0);
+    }
+
+    #[test]
+    fn a_child_counts_when_it_has_ended() {
+        let before = ended_children_cpu_seconds();
+        let work = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+        assert!(std::process::Command::new("sh").args(["-c", work]).status().unwrap().success());
+        assert!(ended_children_cpu_seconds() > before);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     number,
     options::{Options, RUNS, Spec, value},
     platform::Platform,
-    proc::CpuMeter,
+    proc::{CpuMeter, ended_children_cpu_seconds},
     publish, shown,
 };
 use crate::shell;
@@ -51,6 +51,8 @@ pub struct Measured {
     pub p99_ms: f64,
     /// Answers of 400 and above, and what failed below HTTP.
     pub errors: f64,
+    /// What the generator itself used for a request, in microseconds.
+    pub cpu_us: f64,
 }
 
 /// Runs one thread of wrk with a script and its arguments.
@@ -59,7 +61,9 @@ pub fn measure(url: &str, file: &str, connections: u64, seconds: u64, arguments:
     let (connections, duration) = (format!("-c{connections}"), format!("-d{seconds}s"));
     command.args(["-t1", &connections, &duration, "--latency", "-s"]).arg(script(file)).arg(url).arg("--");
     command.args(arguments).stderr(Stdio::inherit());
+    let before = ended_children_cpu_seconds();
     let ended = Running::start(&mut command)?.wait()?;
+    let used = ended_children_cpu_seconds() - before;
     let text = String::from_utf8_lossy(&ended.output);
     let result = text.lines().find_map(|line| line.strip_prefix("RESULT "));
     let result = result.with_context(|| format!("wrk printed no result ({}): {}", ended.status, text.trim()))?;
@@ -74,6 +78,7 @@ pub fn measure(url: &str, file: &str, connections: u64, seconds: u64, arguments:
         p50_ms: number(&result, "p50_us") / 1e3,
         p99_ms: number(&result, "p99_us") / 1e3,
         errors: number(&result, "status_errors") + number(&result, "socket_errors"),
+        cpu_us: used * 1e6 / requests,
     })
 }
 
@@ -90,49 +95,84 @@ pub fn run(options: &Options) -> Result<()> {
     let (url, processes) = (platform.url()?, platform.processes()?);
     Load::closed("3s").run(&platform)?;
 
-    let mut theirs = Figure::more("orders by wrk", "1/s");
-    let mut ours = Figure::more("orders by zizon load", "1/s");
+    let mut wrk = Side::new("wrk");
+    let mut own = Side::new("zizon load");
     let mut ratio = Figure::plain("wrk over ours", "x");
-    let mut their_p99 = Figure::less("p99 by wrk", "ms");
-    let mut our_p99 = Figure::less("p99 by zizon load", "ms");
-    let mut errors = Figure::less("errors by wrk", "count");
-    let mut edge = Figure::less("edge CPU per order of wrk", "us");
-    let mut orders = Figure::less("orders CPU per order of wrk", "us");
+    let mut platform_cpu = Figure::plain("edge and orders CPU per order, wrk over ours", "x");
     for run in 1..=runs {
-        let slice = |by_wrk: bool| -> Result<Measured> {
+        // Each goes first in half of the runs.
+        for by_wrk in [run % 2 == 1, run % 2 == 0] {
+            let meter = CpuMeter::start(&processes);
             if by_wrk {
                 let id = format!("r{}x{run}", std::process::id());
-                return measure(&url, "wrk_orders.lua", 64, seconds, &[id, run.to_string()]);
+                wrk.add(&measure(&url, "wrk_orders.lua", 64, seconds, &[id, run.to_string()])?, &meter);
+            } else {
+                own.add(&by_load(&platform, seconds)?, &meter);
             }
-            let report = Load::closed(&format!("{seconds}s")).run(&platform)?;
-            load::warn(&report);
-            Ok(Measured {
-                requests: load::orders(&report),
-                rate: number(&report, "achieved_rate"),
-                p50_ms: number(&report, "p50_ms"),
-                p99_ms: number(&report, "p99_ms"),
-                errors: number(&report, "errors"),
-            })
-        };
-        // Each goes first in half of the runs.
-        let own_first = (run % 2 == 0).then(|| slice(false)).transpose()?;
-        let meter = CpuMeter::start(&processes);
-        let wrk = slice(true)?;
-        edge.runs.push(meter.us_per("edge", wrk.requests));
-        orders.runs.push(meter.us_per("orders", wrk.requests));
-        let own = own_first.map_or_else(|| slice(false), Ok)?;
-        println!("run {run}: wrk {}/s, zizon load {}/s", shown(wrk.rate), shown(own.rate));
-        theirs.runs.push(wrk.rate);
-        ours.runs.push(own.rate);
-        ratio.runs.push(wrk.rate / own.rate);
-        their_p99.runs.push(wrk.p99_ms);
-        our_p99.runs.push(own.p99_ms);
-        errors.runs.push(wrk.errors);
+        }
+        let last = |figure: &Figure| figure.runs.last().copied().unwrap_or(f64::NAN);
+        let [theirs, ours] = [&wrk, &own].map(|side| last(&side.rate));
+        println!("run {run}: wrk {}/s, zizon load {}/s", shown(theirs), shown(ours));
+        ratio.runs.push(theirs / ours);
+        let [theirs, ours] = [&wrk, &own].map(|side| last(&side.edge) + last(&side.orders));
+        platform_cpu.runs.push(theirs / ours);
     }
     let goals = [
         Goal::new("wrk within 10 % of ours", (ratio.median() - 1.0).abs() <= WITHIN),
-        Goal::new("no errors by wrk", errors.runs.iter().all(|&count| count == 0.0)),
+        Goal::new("no errors by wrk", wrk.errors.runs.iter().all(|&count| count == 0.0)),
     ];
     let settings = json!({ "seconds": seconds, "connections": CLOSED_CONNECTIONS });
-    publish("wrk", &settings, &[theirs, ours, ratio, their_p99, our_p99, errors, edge, orders], &goals)
+    let figures: Vec<Figure> = [ratio, platform_cpu].into_iter().chain(wrk.figures()).chain(own.figures()).collect();
+    publish("wrk", &settings, &figures, &goals)
+}
+
+/// A slice of our own generator.
+fn by_load(platform: &Platform, seconds: u64) -> Result<Measured> {
+    let report = Load::closed(&format!("{seconds}s")).run(platform)?;
+    load::warn(&report);
+    Ok(Measured {
+        requests: load::orders(&report),
+        rate: number(&report, "achieved_rate"),
+        p50_ms: number(&report, "p50_ms"),
+        p99_ms: number(&report, "p99_ms"),
+        errors: number(&report, "errors"),
+        cpu_us: number(&report, "cpu_us_per_request"),
+    })
+}
+
+/// The figures of one generator.
+struct Side {
+    rate: Figure,
+    p99: Figure,
+    errors: Figure,
+    generator: Figure,
+    edge: Figure,
+    orders: Figure,
+}
+
+impl Side {
+    fn new(by: &str) -> Self {
+        let cpu = |who: &str| format!("{who} CPU per order by {by}");
+        Self {
+            rate: Figure::more(format!("orders by {by}"), "1/s"),
+            p99: Figure::less(format!("p99 by {by}"), "ms"),
+            errors: Figure::less(format!("errors by {by}"), "count"),
+            generator: Figure::plain(cpu("generator"), "us"),
+            edge: Figure::less(cpu("edge"), "us"),
+            orders: Figure::less(cpu("orders"), "us"),
+        }
+    }
+
+    fn add(&mut self, measured: &Measured, meter: &CpuMeter) {
+        self.rate.runs.push(measured.rate);
+        self.p99.runs.push(measured.p99_ms);
+        self.errors.runs.push(measured.errors);
+        self.generator.runs.push(measured.cpu_us);
+        self.edge.runs.push(meter.us_per("edge", measured.requests));
+        self.orders.runs.push(meter.us_per("orders", measured.requests));
+    }
+
+    fn figures(self) -> [Figure; 6] {
+        [self.rate, self.p99, self.errors, self.generator, self.edge, self.orders]
+    }
 }

@@ -26,7 +26,8 @@ use lsm_tree::{AbstractTree, AnyTree, Cache, Config, DescriptorTable, Guard, Seq
 use parking_lot::{Mutex, RwLock};
 
 use super::merge::{Merge, Part};
-use super::recent::{Found, Moved, Recent, Span};
+use super::recent::{Moved, Recent};
+use super::rows::{Found, Span};
 use super::{Index, IndexError, IndexRange, IndexState, Keys, index_bounds, partition_prefix};
 
 /// How the index uses memory and disk.
@@ -181,8 +182,10 @@ impl Index for LsmIndex {
     }
 
     fn seal(&self) {
+        // Made before the lock is taken: readers need not wait for it.
+        let next = Arc::new(self.memory.read().active.as_large());
         let mut memory = self.memory.write();
-        let full = std::mem::replace(&mut memory.active, Arc::new(Recent::new()));
+        let full = std::mem::replace(&mut memory.active, next);
         memory.sealed.push(full);
     }
 

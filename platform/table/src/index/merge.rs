@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use lsm_tree::Slice;
 
-use super::recent::{Entries, Moved, Recent, Span};
+use super::recent::{Entries, Moved, Recent};
+use super::rows::Span;
 use super::{IndexError, IndexRange};
 
 /// Entries taken from memory at once, under a lock.

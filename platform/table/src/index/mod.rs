@@ -8,6 +8,7 @@ mod lsm;
 mod mem;
 mod merge;
 mod recent;
+mod rows;
 mod slot;
 
 use std::io;

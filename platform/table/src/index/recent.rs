@@ -1,78 +1,60 @@
-//! What was applied and is not on disk yet: ordered maps in memory, which one thread writes and any number read.
+//! What was applied and is not on disk yet: maps in memory, which one thread writes and any number read.
 //!
-//! A partition's entries are in one of many shards, each with a lock of its own that is held for one entry or one
-//! chunk. Of an item the newest version is kept and the one before. That is enough for whoever reads at the visible
-//! sequence: while a batch is applied the items it changes still have what they had before. A reader who falls two
-//! changes of an item behind is told so ([`Found::Moved`]) and begins again at a later moment.
+//! Partitions are found by hash and their entries kept in order, since nothing is read in order across partitions but
+//! everything at once, and that is sorted then. A partition is in one of many shards, each with a lock of its own that is
+//! held for one entry or one chunk. Of an item the newest version is kept and the one before. That is enough for whoever
+//! reads at the visible sequence: while a batch is applied the items it changes still have what they had before. A reader who
+//! falls two changes of an item behind is told so ([`Found::Moved`]) and begins again at a later moment.
 
-use std::collections::BTreeMap;
 use std::hash::BuildHasher;
-use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use hashbrown::DefaultHashBuilder;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use lsm_tree::{InternalValue, Slice, ValueType};
 use parking_lot::{RwLock, RwLockReadGuard};
 
-/// More than the threads that meet here, so that each map stays shallow.
+use super::partition_of;
+use super::rows::{Entry, Found, Rows, Span, Version};
+
+/// More than the threads that meet here, so that each map stays small and grows quickly.
 const SHARDS: usize = 128;
-/// Memory of an entry besides its bytes: the map's slot and the blocks of key and value.
-const ENTRY_BYTES: usize = 144;
+/// Memory of an entry besides its bytes: the map's slot, with room to grow, and the blocks of key and value.
+const ENTRY_BYTES: usize = 192;
 
 /// Keys with their values; `None` hides what older parts of the index say.
 pub(super) type Entries = Vec<(Slice, Option<Slice>)>;
 
+/// Partitions with the hashes they are found by: when a table grows nothing has to be looked up that is somewhere else in
+/// memory.
+type Shard = RwLock<HashTable<(u64, Rows)>>;
+
 /// Entries in memory.
 pub(super) struct Recent {
-    shards: [RwLock<BTreeMap<Slice, Entry>>; SHARDS],
+    shards: [Shard; SHARDS],
     hasher: DefaultHashBuilder,
     bytes: AtomicU64,
     put_bytes: AtomicU64,
     last: AtomicU64,
 }
 
-struct Entry {
-    newest: Version,
-    /// The version before, if it was made here.
-    before: Option<Version>,
-}
-
-struct Version {
-    seq: u64,
-    /// `None`: removed.
-    value: Option<Slice>,
-}
-
-/// What is known here of a key at a moment.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Its value, or that it was removed.
-    Here(Option<Slice>),
-    /// Nothing; older parts of the index know.
-    Below,
-    /// It has been changed twice since.
-    Moved,
-}
-
 /// The reader is too far behind.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Moved;
 
-impl Entry {
-    fn at(&self, at: u64) -> Found {
-        match (&self.newest, &self.before) {
-            (newest, _) if newest.seq <= at => Found::Here(newest.value.clone()),
-            (_, Some(before)) if before.seq <= at => Found::Here(before.value.clone()),
-            (_, Some(_)) => Found::Moved,
-            (_, None) => Found::Below,
-        }
-    }
-}
-
 impl Recent {
     pub fn new() -> Self {
+        Self::with_room(0)
+    }
+
+    /// An empty one that takes as much as this one without growing: all shards grow at about the same time, and while one
+    /// does its readers and the writer wait. Room that is not used takes no memory.
+    pub fn as_large(&self) -> Self {
+        Self::with_room(self.shards.iter().map(|shard| shard.read().len()).max().unwrap_or(0))
+    }
+
+    fn with_room(partitions: usize) -> Self {
         Self {
-            shards: std::array::from_fn(|_| RwLock::default()),
+            shards: std::array::from_fn(|_| RwLock::new(HashTable::with_capacity(partitions))),
             hasher: DefaultHashBuilder::default(),
             bytes: AtomicU64::new(0),
             put_bytes: AtomicU64::new(0),
@@ -97,7 +79,11 @@ impl Recent {
 
     /// What is known of `key` as of sequence `at`.
     pub fn get(&self, key: &[u8], at: u64) -> Found {
-        self.shard_of(key).read().get(key).map_or(Found::Below, |entry| entry.at(at))
+        let partition = partition_of(key);
+        let hash = self.hash(partition);
+        let shard = self.shard(hash).read();
+        let entry = shard.find(hash, is(hash, partition)).and_then(|(_, rows)| rows.get(key));
+        entry.map_or(Found::Below, |entry| entry.at(at))
     }
 
     /// Sets (or removes) a value. Sequences do not go down from call to call.
@@ -106,119 +92,126 @@ impl Recent {
         let newest = Version { seq, value: value.map(Slice::from) };
         self.last.store(seq, Relaxed);
         self.put_bytes.fetch_add((key.len() + value_len + ENTRY_BYTES) as u64, Relaxed);
-        let mut shard = self.shard_of(key).write();
-        if let Some(entry) = shard.get_mut(key) {
-            let before = std::mem::replace(&mut entry.newest, newest);
-            if before.seq < seq {
-                // The second version costs what the first did; the third and later ones replace.
-                if entry.before.replace(before).is_none() {
-                    self.bytes.fetch_add(value_len as u64, Relaxed);
-                }
+        let partition = partition_of(key);
+        let hash = self.hash(partition);
+        let mut shard = self.shard(hash).write();
+        let (added, gone) = match shard.find_mut(hash, is(hash, partition)) {
+            None => {
+                let rows = Rows::One(Slice::from(key), Entry { newest, before: None });
+                shard.insert_unique(hash, (hash, rows), |(hash, _)| *hash);
+                (key.len() + value_len + ENTRY_BYTES, 0)
             }
-        } else {
-            shard.insert(Slice::from(key), Entry { newest, before: None });
-            self.bytes.fetch_add((key.len() + value_len + ENTRY_BYTES) as u64, Relaxed);
-        }
+            Some((_, rows)) => match rows.get_mut(key) {
+                None => {
+                    rows.insert(Slice::from(key), Entry { newest, before: None });
+                    (key.len() + value_len + ENTRY_BYTES, 0)
+                }
+                Some(entry) => {
+                    let before = std::mem::replace(&mut entry.newest, newest);
+                    let kept = if before.seq < seq { entry.before.replace(before) } else { Some(before) };
+                    // A second version comes on top; the third and later ones take the place of the one that goes.
+                    (value_len, kept.map_or(0, |gone| gone.value_bytes()))
+                }
+            },
+        };
+        drop(shard);
+        self.bytes.fetch_add(added as u64, Relaxed);
+        self.bytes.fetch_sub(gone as u64, Relaxed);
     }
 
     /// Up to `most` entries of one partition between two keys as of `at`, ascending or descending, and the key after
     /// which the next call goes on, if there may be more.
     pub fn chunk(&self, span: &Span, at: u64, most: usize) -> Result<(Entries, Option<Slice>), Moved> {
-        let shard = self.shard_of(&span.prefix).read();
-        let mut range = shard.range::<[u8], _>((as_slice(&span.lower), as_slice(&span.upper)));
-        let mut entries = Vec::new();
-        let mut last = None;
-        for _ in 0..most {
-            let next = if span.reverse { range.next_back() } else { range.next() };
-            let Some((key, entry)) = next else { return Ok((entries, None)) };
-            match entry.at(at) {
-                Found::Here(value) => entries.push((key.clone(), value)),
-                Found::Below => {}
-                Found::Moved => return Err(Moved),
-            }
-            last = Some(key);
-        }
-        Ok((entries, last.cloned()))
+        let hash = self.hash(&span.prefix);
+        let shard = self.shard(hash).read();
+        let found = shard.find(hash, is(hash, &span.prefix));
+        let Some((_, rows)) = found else { return Ok((Entries::new(), None)) };
+        let (rows, more) = rows.between(span, most);
+        let last = rows.last().filter(|_| more).map(|(key, _)| (*key).clone());
+        Ok((as_of(rows.into_iter(), at)?, last))
     }
 
     /// Everything as of `at`, ascending. Nothing is written while it is gathered.
     pub fn all(&self, at: u64) -> Result<Entries, Moved> {
         let shards: Vec<RwLockReadGuard<'_, _>> = self.shards.iter().map(RwLock::read).collect();
-        let mut entries = Vec::new();
-        for (key, entry) in shards.iter().flat_map(|shard| shard.iter()) {
-            match entry.at(at) {
-                Found::Here(value) => entries.push((key.clone(), value)),
-                Found::Below => {}
-                Found::Moved => return Err(Moved),
-            }
-        }
+        let entries = as_of(shards.iter().flat_map(|shard| entries_of(shard)), at)?;
         drop(shards);
-        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(entries)
+        Ok(sorted(entries, |(key, _)| key))
     }
 
     /// The newest version of everything, ascending, as the tree takes it.
     pub fn newest(&self) -> Vec<InternalValue> {
         let mut values = Vec::new();
         for shard in &self.shards {
-            values.extend(shard.read().iter().map(|(key, Entry { newest, .. })| match &newest.value {
+            let shard = shard.read();
+            values.extend(entries_of(&shard).map(|(key, Entry { newest, .. })| match &newest.value {
                 Some(value) => InternalValue::from_components(key.clone(), value.clone(), newest.seq, ValueType::Value),
                 None => InternalValue::new_tombstone(key.clone(), newest.seq),
             }));
         }
-        values.sort_by(|a, b| a.key.user_key.cmp(&b.key.user_key));
-        values
+        sorted(values, |value| &value.key.user_key)
     }
 
-    fn shard_of(&self, key: &[u8]) -> &RwLock<BTreeMap<Slice, Entry>> {
-        let hash = self.hasher.hash_one(super::partition_of(key));
+    fn hash(&self, partition: &[u8]) -> u64 {
+        self.hasher.hash_one(partition)
+    }
+
+    /// The table takes its place from the low bits and its tag from the high ones; the shard goes by those between.
+    fn shard(&self, hash: u64) -> &Shard {
         // The remainder is below SHARDS.
-        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
+        &self.shards[usize::try_from((hash >> 40) % SHARDS as u64).unwrap_or(0)]
     }
 }
 
-/// A range of keys of one partition.
-#[derive(Debug, Clone)]
-pub(super) struct Span {
-    /// What all its keys begin with.
-    pub prefix: Vec<u8>,
-    pub lower: Bound<Vec<u8>>,
-    pub upper: Bound<Vec<u8>>,
-    pub reverse: bool,
+/// Whether these are the rows of a partition.
+fn is(hash: u64, partition: &[u8]) -> impl Fn(&(u64, Rows)) -> bool {
+    move |(other, rows)| *other == hash && partition_of(rows.any_key()) == partition
 }
 
-impl Span {
-    /// What is left after `last`.
-    pub fn go_on_after(&mut self, last: &Slice) {
-        let bound = Bound::Excluded(last.to_vec());
-        if self.reverse {
-            self.upper = bound;
-        } else {
-            self.lower = bound;
+fn entries_of(shard: &HashTable<(u64, Rows)>) -> impl Iterator<Item = (&Slice, &Entry)> {
+    shard.iter().flat_map(|(_, rows)| rows.iter())
+}
+
+fn as_of<'a>(rows: impl Iterator<Item = (&'a Slice, &'a Entry)>, at: u64) -> Result<Entries, Moved> {
+    let mut entries = Entries::new();
+    for (key, entry) in rows {
+        match entry.at(at) {
+            Found::Here(value) => entries.push((key.clone(), value)),
+            Found::Below => {}
+            Found::Moved => return Err(Moved),
         }
     }
-
-    /// Whether no key can be inside (ordered maps panic on such ranges).
-    pub fn is_empty(&self) -> bool {
-        match (&self.lower, &self.upper) {
-            (Bound::Included(low), Bound::Included(high)) => low > high,
-            (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => low >= high,
-            _ => false,
-        }
-    }
+    Ok(entries)
 }
 
-fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    match bound {
-        Bound::Included(key) => Bound::Included(key),
-        Bound::Excluded(key) => Bound::Excluded(key),
-        Bound::Unbounded => Bound::Unbounded,
-    }
+/// Sorts by key. The first bytes are compared beside each other in memory: the rest of a key is somewhere else.
+fn sorted<T>(values: Vec<T>, key: impl Fn(&T) -> &Slice) -> Vec<T> {
+    let mut values: Vec<([u8; 32], T)> = values
+        .into_iter()
+        .map(|value| {
+            let mut first = [0; 32];
+            let bytes: &[u8] = key(&value);
+            let len = bytes.len().min(first.len());
+            first[..len].copy_from_slice(&bytes[..len]);
+            (first, value)
+        })
+        .collect();
+    values.sort_unstable_by(|(a, left), (b, right)| a.cmp(b).then_with(|| key(left).cmp(key(right))));
+    values.into_iter().map(|(_, value)| value).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_begin_alike_are_sorted_by_the_rest() {
+        let keys = [&b"a"[..], b"a\0", b"aa", &[7; 33], &[7; 32], &[7; 40], b""];
+        let mut expected: Vec<Slice> = keys.iter().map(|key| Slice::from(*key)).collect();
+        let shuffled = expected.clone();
+        expected.sort();
+        assert_eq!(sorted(shuffled, |key| key), expected);
+    }
 
     fn here(value: &str) -> Found {
         Found::Here(Some(Slice::from(value)))
@@ -257,5 +250,8 @@ mod tests {
         let two = recent.bytes();
         (3..1_000).for_each(|seq| recent.put(b"\0\x01pa", Some(b"1234"), seq));
         assert_eq!(recent.bytes(), two);
+        // A value that grows is counted at what it has become, in both versions.
+        (1_000..1_002).for_each(|seq| recent.put(b"\0\x01pa", Some(&[0; 104]), seq));
+        assert_eq!(recent.bytes(), two + 200);
     }
 }
