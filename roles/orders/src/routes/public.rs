@@ -70,7 +70,7 @@ async fn place(service: &OrdersService, headers: &HeaderMap, body: &Bytes) -> Re
 
 fn created(answer: Answer) -> Response {
     const REPLAYED: HeaderName = HeaderName::from_static(IDEMPOTENT_REPLAYED);
-    let mut response = json_bytes(StatusCode::CREATED, answer.body.into());
+    let mut response = json_bytes(StatusCode::CREATED, answer.body);
     let location = [ORDERS_PATH, answer.id.as_str()].concat();
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);

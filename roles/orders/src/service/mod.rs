@@ -1,15 +1,20 @@
 //! What the role does, without HTTP: place an order, look at one, bring something about.
 
+mod problems;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use zizon_base::ids::{IdKey, OrderId, Sku};
-use zizon_base::problem::{Code, FieldError, Problem};
+use zizon_base::problem::{Code, Problem};
 use zizon_base::time::Timestamp;
 use zizon_journal::{Clock, Env};
 use zizon_table::Table;
 
+use self::problems::{in_words, insufficient, keyring_problem, no_order};
+use crate::answers::{Answers, Asked};
 use crate::background::checker::Recent;
 use crate::execute::load::load;
 use crate::execute::{CommandError, ExecuteError, Executor, LoadedOrder, Mode, OrderPlan, Placed, Transitioned};
@@ -18,11 +23,10 @@ use crate::metrics::OrderMetrics;
 use crate::order::document::OrderDocument;
 use crate::order::fact::Actor;
 use crate::order::render::render;
-use crate::order::state::{Event, State, TransitionError};
+use crate::order::state::{Event, State};
 use crate::personal::Personal;
 use crate::prices::{PriceView, pricing};
-use crate::request::{Digest, RequestLine, Rules, parse_order};
-use crate::stock::allocate::Short;
+use crate::request::{Digest, Rules, parse_order};
 use crate::stock::directory::Directory;
 use crate::stock::operator::StockKeeper;
 
@@ -62,7 +66,7 @@ pub struct Answer {
     /// The order.
     pub id: OrderId,
     /// Its JSON.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Whether it was there already.
     pub replayed: bool,
 }
@@ -83,6 +87,8 @@ pub struct OrdersService {
     pub(crate) metrics: OrderMetrics,
     /// Orders to look at again.
     pub(crate) recent: Recent,
+    /// To requests that were repeated.
+    answers: Answers,
     /// The table is closed for good: the role has to end.
     failed: AtomicBool,
     pub(crate) failure: tokio::sync::Notify,
@@ -126,6 +132,7 @@ impl OrdersService {
             started_ns,
             metrics,
             recent: Recent::default(),
+            answers: Answers::new(&*env.rng),
             failed: AtomicBool::new(false),
             failure: tokio::sync::Notify::new(),
         }
@@ -139,6 +146,16 @@ impl OrdersService {
         if !self.rules.guest_checkout {
             return Err(Box::new(Code::AuthenticationRequired.into()));
         }
+        let asked = Asked { body, header_key };
+        if let Some(answer) = self.answers.find(asked) {
+            return Ok(answer);
+        }
+        let answer = self.place_unseen(body, header_key).await?;
+        self.answers.keep(asked, &answer);
+        Ok(answer)
+    }
+
+    async fn place_unseen(&self, body: &[u8], header_key: Option<&[u8]>) -> Result<Answer, Box<Problem>> {
         let request = parse_order(body, header_key, &self.rules.request)?;
         let id = self.ids.order_id(GUEST_SCOPE, &request.user, &request.key);
         let digest = Digest::of(&request);
@@ -313,7 +330,7 @@ impl OrdersService {
 
     /// The 201 shows the order as it was made, at any age: a replay is the same bytes.
     fn answer(&self, id: OrderId, document: &OrderDocument, replayed: bool) -> Answer {
-        Answer { id, body: render(&id, document, State::CREATED, &self.ids), replayed }
+        Answer { id, body: render(&id, document, State::CREATED, &self.ids).into(), replayed }
     }
 
     async fn seal(&self, id: &OrderId, personal: &Personal) -> Result<bytes::Bytes, Box<Problem>> {
@@ -349,66 +366,4 @@ impl OrdersService {
         }
         self.failure.notify_one();
     }
-
-    /// The problem of an execution that did not come to an end.
-    pub(crate) fn problem(&self, error: &ExecuteError) -> Box<Problem> {
-        let code = match error {
-            ExecuteError::Unknown => Code::OutcomeUnknown,
-            ExecuteError::Overloaded => Code::Overloaded,
-            ExecuteError::Full => Code::StorageFull,
-            ExecuteError::Closed => {
-                self.fail("the table is closed");
-                Code::StorageFailed
-            }
-            ExecuteError::Damaged(_) | ExecuteError::Table(_) => {
-                tracing::error!(%error, "an order could not be read or written");
-                Code::Internal
-            }
-        };
-        Box::new(code.into())
-    }
-}
-
-fn no_order(id: &OrderId) -> Box<Problem> {
-    Box::new(Problem::new(Code::NotFound).detail(format!("there is no order {id}")))
-}
-
-fn insufficient(short: &[Short], lines: &[RequestLine]) -> Box<Problem> {
-    let first = short.first().and_then(|first| Some((first, lines.get(first.line)?)));
-    let detail = first.map(|(first, asked)| {
-        let (sku, wanted, line) = (&asked.sku, first.requested, first.line + 1);
-        match first.available {
-            ..=0 => format!("{sku} (line {line}) is out of stock; nothing was reserved"),
-            left => format!("of {sku} (line {line}) {wanted} are asked for and {left} are left; nothing was reserved"),
-        }
-    });
-    let places = short.iter().map(|short| {
-        FieldError::new(format!("#/items/{}/quantity", short.line), "insufficient-stock")
-            .with("requested", short.requested)
-            .with("available", short.available)
-    });
-    Box::new(Problem { detail, ..Problem::new(Code::InsufficientStock).fields(places) })
-}
-
-/// Why an event cannot come about any more, in a shopper's words.
-fn in_words(refused: TransitionError) -> String {
-    let stands = refused.state.lifecycle.name().replace('_', " ");
-    match refused.event {
-        Event::CancelledByShopper | Event::CancelledByStaff => {
-            format!("the order is {stands} and cannot be cancelled any more")
-        }
-        event => format!("the order is {stands}; \"{}\" cannot happen to it", event.name().replace('_', " ")),
-    }
-}
-
-fn keyring_problem(error: &KeyringError) -> Box<Problem> {
-    if !matches!(error, KeyringError::TooMany) {
-        tracing::error!(%error, "personal fields could not be sealed or opened");
-    }
-    Box::new(match error {
-        KeyringError::TooMany => Code::Overloaded.into(),
-        KeyringError::Io { .. } | KeyringError::Poisoned => Code::StorageFailed.into(),
-        KeyringError::Full => Code::StorageFull.into(),
-        KeyringError::Foreign { .. } | KeyringError::Damaged | KeyringError::Crypto => Code::Internal.into(),
-    })
 }
