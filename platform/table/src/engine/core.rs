@@ -74,7 +74,7 @@ pub struct Ticket {
     pub(super) seq: u64,
     pub(super) outcome: Outcome,
     /// Its place among the wakers, if it has one.
-    pub(super) waiter: Option<u64>,
+    pub(super) waiter: Option<Place>,
 }
 
 impl Ticket {
@@ -101,6 +101,13 @@ pub(super) struct Waiters {
     next_id: u64,
 }
 
+/// Where a waiter is, unless others have gone before it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    id: u64,
+    at: usize,
+}
+
 #[derive(Debug)]
 struct Waiter {
     id: u64,
@@ -109,18 +116,22 @@ struct Waiter {
 }
 
 impl Waiters {
-    pub fn add(&mut self, seq: u64, waker: Waker) -> u64 {
+    pub fn add(&mut self, seq: u64, waker: Waker) -> Place {
         self.next_id += 1;
         self.list.push(Waiter { id: self.next_id, seq, waker });
-        self.next_id
+        Place { id: self.next_id, at: self.list.len() - 1 }
     }
 
-    /// Replaces the waker of a waiter that was polled again; adds one if it is gone.
-    pub fn renew(&mut self, id: u64, seq: u64, waker: &Waker) -> u64 {
-        match self.list.iter_mut().find(|waiter| waiter.id == id) {
-            Some(waiter) => {
-                waiter.waker.clone_from(waker);
-                id
+    /// Replaces the waker of a waiter that was polled again; adds one if it has none or it is gone.
+    pub fn renew(&mut self, place: Option<Place>, seq: u64, waker: &Waker) -> Place {
+        let Some(Place { id, at }) = place else { return self.add(seq, waker.clone()) };
+        let stays = self.list.get(at).is_some_and(|waiter| waiter.id == id);
+        // One moves when those before it are taken, which happens to few and not often.
+        let found = if stays { Some(at) } else { self.list.iter().position(|waiter| waiter.id == id) };
+        match found {
+            Some(at) => {
+                self.list[at].waker.clone_from(waker);
+                Place { id, at }
             }
             None => self.add(seq, waker.clone()),
         }

@@ -26,6 +26,9 @@ pub(super) struct Head {
     used: bool,
 }
 
+/// Entries looked at in a trim besides twice those that are too many.
+const TRIM_ROUNDS: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Heads {
     map: HashMap<Key, Head>,
@@ -69,9 +72,11 @@ impl Heads {
         }
     }
 
-    /// Keeps the cache within its bound; entries used since the last look get another round.
+    /// Brings the cache back to its bound; entries used since the last look get another round. Of many that were all used
+    /// only some are looked at at a time, since everybody waits meanwhile: the cache may then be larger for a few batches.
     pub fn trim(&mut self, visible: u64) {
-        let mut rounds = self.cached.len();
+        let excess = self.cached.len().saturating_sub(self.max_cached);
+        let mut rounds = self.cached.len().min(2 * excess + TRIM_ROUNDS);
         while self.cached.len() > self.max_cached && rounds > 0 {
             rounds -= 1;
             let Some(key) = self.cached.pop_front() else { return };
@@ -90,5 +95,40 @@ impl Heads {
     pub fn clear(&mut self) {
         self.map.clear();
         self.cached.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u64) -> Key {
+        Key::new(n.to_string(), "S")
+    }
+
+    #[test]
+    fn a_cache_of_entries_that_are_all_used_comes_back_to_its_bound() {
+        let mut heads = Heads::new(1_000);
+        let mut seq = 0;
+        let mut settle = |heads: &mut Heads, n| {
+            seq += 1;
+            heads.set(&key(n), seq, None, true);
+            heads.settled(&key(n), seq);
+            seq
+        };
+        let mut most = 0;
+        for n in 0..5_000 {
+            let last = settle(&mut heads, n);
+            (0..1_000).step_by(7).for_each(|hot| drop(heads.get(&key(hot)).cloned()));
+            if n % 8 == 7 {
+                heads.trim(last);
+                most = most.max(heads.cached.len());
+            }
+        }
+        assert!(most <= 1_100, "{most}");
+        for _ in 0..100 {
+            heads.trim(u64::MAX);
+        }
+        assert_eq!((heads.cached.len(), heads.map.len()), (1_000, 1_000));
     }
 }

@@ -63,8 +63,7 @@ impl Engine {
             return Poll::Ready(Err(WriteError::Unknown));
         }
         if let Some(waker) = waker {
-            let id = ticket.waiter.unwrap_or(0);
-            ticket.waiter = Some(core.waiters.renew(id, ticket.seq, waker));
+            ticket.waiter = Some(core.waiters.renew(ticket.waiter, ticket.seq, waker));
         }
         Poll::Pending
     }
@@ -263,6 +262,7 @@ impl Engine {
                 count(&self.counters.refused_closed);
                 WriteError::Closed
             }
+            // A plan looks at the newest there is, under the lock that moves it: it never falls behind.
             PlanError::Index(error) => {
                 self.index_failed(&error);
                 count(&self.counters.throttled);

@@ -19,6 +19,9 @@ const CROWD: u64 = 16;
 /// Bytes written by this process after which segments are zeroed ahead.
 const FILL_AFTER: u64 = 4 << 20;
 
+/// Sealed parts of the index that may wait while segments are zeroed.
+const SEALED_FEW: usize = 1;
+
 /// The threads of one table.
 pub(super) struct Threads {
     sync: JoinHandle<()>,
@@ -147,9 +150,29 @@ fn maintenance_loop(engine: &Engine, signal: &Signal) {
         if wanted.stop {
             return;
         }
-        while wanted.fill && engine.segments.fill_one() && !signal.state.lock().stop {}
-        retry = !work(engine, signal);
+        let mut fill = wanted.fill;
+        loop {
+            fill = fill && fill_ahead(engine, signal);
+            retry = !work(engine, signal);
+            if retry || !fill {
+                break;
+            }
+        }
     }
+}
+
+/// Zeroes segments until that is done or the index waits to be written: what it has in memory is worth more. Says whether
+/// there is more to zero.
+fn fill_ahead(engine: &Engine, signal: &Signal) -> bool {
+    while !signal.state.lock().stop {
+        if engine.index.state().sealed > SEALED_FEW {
+            return true;
+        }
+        if !engine.segments.fill_one() {
+            return false;
+        }
+    }
+    false
 }
 
 /// Works until nothing is left; `false` when something failed.
