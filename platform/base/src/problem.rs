@@ -233,7 +233,9 @@ impl Problem {
     #[must_use]
     pub fn to_json(&self, instance: &str, trace_id: &str, language: Language) -> Vec<u8> {
         // Text and numbers only: nothing in it can fail to be written.
-        serde_json::to_vec(&Document { problem: self, instance, trace_id, language }).unwrap_or_default()
+        let mut out = Vec::with_capacity(512);
+        let _ = serde_json::to_writer(&mut out, &Document { problem: self, instance, trace_id, language });
+        out
     }
 }
 

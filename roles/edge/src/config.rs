@@ -19,8 +19,9 @@ const OTHER_DESCRIPTORS: u64 = 64;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The most requests in work at a time; further ones are answered 503 `overloaded` at once. The last eighth is kept
-    /// for orders. Health checks are not counted. Below it, as many are let in as are answered in good time: half of them
-    /// within 10 ms, or within twice of what they take when there is hardly a queue.
+    /// for orders. Health checks are not counted. Below it, as many are let in for a role as are answered in good time (half
+    /// of them within 10 ms, or within twice of what they take when there is hardly a queue), and never more than
+    /// `upstream_connections_max`: further ones would only wait for a connection.
     pub in_flight_max: u32,
     /// The most open public connections. At the bound, those that have been idle longest are closed for new ones. Fewer
     /// when the process may not open that many files (`ulimit -n`, `LimitNOFILE=`), which is logged at the start.

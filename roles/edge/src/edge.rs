@@ -91,7 +91,7 @@ impl<B: Backend> Handler for Edge<B> {
                         .detail("send the body as it is: content codings such as gzip are not taken");
                     Answer::problem(&problem, request, ticket.request_id)
                 }
-                Some(role) => self.forward(role, request, body, ticket.request_id).await,
+                Some(role) => self.forward(role, request, body, &mut ticket).await,
                 None => self.local(place, request, ticket.request_id),
             },
         };
@@ -154,9 +154,11 @@ impl<B: Backend> Edge<B> {
         }
     }
 
-    async fn forward(&self, role: Role, request: &RequestView<'_>, body: Bytes, id: RequestId) -> Answer {
+    async fn forward(&self, role: Role, request: &RequestView<'_>, body: Bytes, ticket: &mut Ticket) -> Answer {
+        let id = ticket.request_id;
         match forward::forward(self.backend.as_ref(), role, request, body, id, self.upstream_patience).await {
             Ok(response) => {
+                ticket.held.answered();
                 let mut headers = response.headers;
                 forward::clean(&mut headers);
                 Answer {
@@ -168,7 +170,13 @@ impl<B: Backend> Edge<B> {
                     head_only: false,
                 }
             }
-            Err(problem) => Answer::problem(&problem, request, id),
+            Err(problem) => {
+                // Whoever could not be reached was not slow.
+                if problem.code == Code::UpstreamTimeout {
+                    ticket.held.answered();
+                }
+                Answer::problem(&problem, request, id)
+            }
         }
     }
 

@@ -106,7 +106,7 @@ pub async fn run(ctx: RoleContext, extra: EdgeOptions, config: Config) -> Result
         orders: Upstream::for_role(&ctx, Role::Orders, upstream.clone())?,
         catalog: Upstream::for_role(&ctx, Role::Catalog, upstream)?,
     });
-    let admission = Admission::new(config.in_flight_max as usize);
+    let admission = Admission::new(config.in_flight_max as usize, config.upstream_connections_max.into());
     let metrics = Arc::new(EdgeMetrics::new(&ctx.metrics, &admission));
     let ready = Watcher::new(ctx.shutdown.clone());
     let edge = Arc::new(Edge {

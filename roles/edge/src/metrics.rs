@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use http::StatusCode;
+use parking_lot::Mutex;
 use zizon_telemetry::{
     Counter, CounterFamily, Gauge, Histogram, HistogramFamily, LATENCY_SECONDS_BUCKETS, Metrics, Unit,
 };
@@ -33,6 +34,8 @@ pub struct EdgeMetrics {
     /// By place and status, so that counting a request takes neither a lock nor an allocation.
     requests_by_place: Vec<OnceLock<Counter>>,
     durations_by_place: Vec<OnceLock<Histogram>>,
+    /// Refusals that have occurred: under overload there are very many of a few kinds.
+    refusals_seen: Mutex<Vec<(&'static str, &'static str, Counter)>>,
 }
 
 impl EdgeMetrics {
@@ -101,6 +104,7 @@ impl EdgeMetrics {
             ),
             requests_by_place: (0..Place::COUNT * STATUSES).map(|_| OnceLock::new()).collect(),
             durations_by_place: (0..Place::COUNT).map(|_| OnceLock::new()).collect(),
+            refusals_seen: Mutex::default(),
         }
     }
 
@@ -120,7 +124,15 @@ impl EdgeMetrics {
 
     /// A guard refused a request.
     pub fn refused(&self, guard: &'static str, code: &'static str) {
-        self.refusals.with([guard, code]).inc();
+        let mut seen = self.refusals_seen.lock();
+        let known = seen.iter().find(|(its_guard, its_code, _)| (*its_guard, *its_code) == (guard, code));
+        if let Some((_, _, counter)) = known {
+            counter.inc();
+            return;
+        }
+        let counter = self.refusals.with([guard, code]);
+        counter.inc();
+        seen.push((guard, code, counter));
     }
 
     /// A handshake ended.

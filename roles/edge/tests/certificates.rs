@@ -110,7 +110,7 @@ async fn the_operators_own_certificate_is_used_and_a_changed_one_without_a_resta
         }
     }));
     let registry = zizon_telemetry::Metrics::new();
-    let metrics = Arc::new(zizon_edge::metrics::EdgeMetrics::new(&registry, &zizon_edge::guard::Admission::new(8)));
+    let metrics = Arc::new(zizon_edge::metrics::EdgeMetrics::new(&registry, &zizon_edge::guard::Admission::new(8, 8)));
     let stop = tokio_util::sync::CancellationToken::new();
     let directory = data.path().to_owned();
     let stopping = stop.clone();

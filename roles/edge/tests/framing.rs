@@ -150,6 +150,39 @@ async fn a_refusal_keeps_the_connection_when_the_body_has_come() {
 }
 
 #[tokio::test]
+async fn a_refusal_keeps_the_connection_of_a_client_that_sends_its_body_later() {
+    let mut served = connect(Limits::default());
+    for n in 0..3 {
+        served.client.write_all(b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n").await.unwrap();
+        let reply = read_reply(&mut served.client, true).await.unwrap();
+        assert_eq!((reply.status, reply.field("connection")), (403, None), "{n}");
+        // The body looks like a request, and is none.
+        let mut body = b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
+        body.resize(30_000, b'x');
+        served.client.write_all(&body).await.unwrap();
+    }
+    served.client.write_all(b"GET /c HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert_eq!(read_reply(&mut served.client, true).await.unwrap().text(), "GET /c ");
+}
+
+#[tokio::test]
+async fn a_refused_body_that_does_not_come_ends_the_connection() {
+    let limits = Limits { linger_time_max: Duration::from_millis(100), ..Limits::default() };
+    let mut served = connect(limits);
+    served.client.write_all(b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc").await.unwrap();
+    assert_eq!(read_reply(&mut served.client, true).await.unwrap().status, 403);
+    tokio::time::timeout(Duration::from_secs(5), served.task).await.expect("the connection ends").unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_client_that_waits_for_continue_is_not_waited_for() {
+    let mut served = connect(Limits::default());
+    let head = b"POST /refused HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    let reply = last_exchange(&mut served.client, head).await.unwrap();
+    assert_eq!((reply.status, reply.field("connection")), (403, Some("close")));
+}
+
+#[tokio::test]
 async fn an_early_refusal_reaches_a_client_that_is_still_sending_a_megabyte() {
     for path in ["/refused", "/too-large"] {
         let served = connect(Limits::default());

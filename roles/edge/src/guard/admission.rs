@@ -22,8 +22,10 @@ const READING_MAX: usize = 4096;
 /// Bodies being read at a time from one client address (IPv6: one /64).
 const READING_PER_CLIENT_MAX: u32 = 512;
 
-/// Lets as many requests in as are answered in good time ([`Limit`]), and never more than `in_flight_max`. The last eighth is kept for orders, so that browsing does not crowd out buying;
-/// health is never refused, because a supervisor that cannot ask would make overload worse by restarting.
+/// Lets as many requests in as are answered in good time ([`Limit`]), never more for a role than there are connections to it,
+/// where they would only wait for one, and never more than `in_flight_max` together. The last eighth of those is kept for
+/// orders, so that browsing does not crowd out buying; health is never refused, because a supervisor that cannot ask would
+/// make overload worse by restarting.
 #[derive(Debug)]
 pub struct Admission {
     in_flight: Arc<AtomicUsize>,
@@ -36,14 +38,15 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// An empty house.
+    /// An empty house, with so many connections to each role behind it.
     #[must_use]
-    pub fn new(in_flight_max: usize) -> Self {
+    pub fn new(in_flight_max: usize, upstream_connections_max: usize) -> Self {
+        let of_a_role = in_flight_max.min(upstream_connections_max);
         Self {
             in_flight: Arc::default(),
             in_flight_max,
-            checkout: Arc::new(Limit::new(in_flight_max)),
-            browse: Arc::new(Limit::new(in_flight_max)),
+            checkout: Arc::new(Limit::new(of_a_role)),
+            browse: Arc::new(Limit::new(of_a_role)),
             reading: Arc::default(),
             reading_by_client: Arc::default(),
         }
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn bodies_that_trickle_in_hold_no_place_for_work() {
-        let admission = Admission::new(8);
+        let admission = Admission::new(8, 8);
         let slow: Vec<_> = (0..512).map(|_| admission.inspect(&order("192.0.2.1:1", Some(100)))).collect();
         assert!(slow.iter().all(|verdict| matches!(verdict, Verdict::Hold(_))));
         assert!(
@@ -173,7 +176,7 @@ mod tests {
 
     #[test]
     fn work_is_bounded_and_refused_early() {
-        let admission = Admission::new(8);
+        let admission = Admission::new(8, 8);
         let request = order("192.0.2.1:1", Some(0));
         let held: Vec<_> = (0..8).map(|_| admission.inspect_body(&request, b"")).collect();
         assert!(held.iter().all(|verdict| matches!(verdict, Verdict::Hold(_))));

@@ -4,11 +4,13 @@
 //! be of use; too low, and a slow disk or a far database is not kept busy. So the bound follows the answers: when half of
 //! them take longer than a target it shrinks by an eighth (as TCP does on congestion), when it was reached and they are in
 //! time it grows by a sixteenth. The target is [`TARGET`], or twice what answers take with hardly a queue, if that is more.
-//! That is seen whenever nobody is refused; under lasting overload it is looked for every [`MEMORY`], by letting only [`FLOOR`]
-//! requests in for a moment (as BBR does for the round trip of a path).
+//! That is seen whenever no more than [`FLOOR`] were in work at a time; where somebody is refused and it is not known, it is
+//! looked for every [`MEMORY`], by letting only that many in for a moment (as BBR does for the round trip of a path).
+//!
+//! Only what a role answered counts: a client that gives up early says nothing of how quick the role is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -35,6 +37,10 @@ const BUCKETS: usize = 32;
 #[derive(Debug)]
 pub(super) struct Limit {
     in_work: AtomicUsize,
+    /// Most in work at a time in this window.
+    most: AtomicUsize,
+    /// Whether somebody was refused in this window.
+    reached: AtomicBool,
     bound: AtomicUsize,
     max: usize,
     window: Mutex<Window>,
@@ -45,8 +51,6 @@ struct Window {
     began: Instant,
     answers: [u64; BUCKETS],
     count: u64,
-    /// Whether somebody was refused.
-    reached: bool,
     /// What answers took without a queue, and when that was.
     unqueued: Option<(Instant, Duration)>,
     probe: Option<Probe>,
@@ -62,16 +66,15 @@ struct Probe {
 
 impl Limit {
     pub fn new(max: usize) -> Self {
-        let window = Window {
-            began: Instant::now(),
-            answers: [0; BUCKETS],
-            count: 0,
-            reached: false,
-            unqueued: None,
-            probe: None,
-        };
-        let (in_work, bound) = (AtomicUsize::new(0), AtomicUsize::new(START.min(max)));
-        Self { in_work, bound, max, window: Mutex::new(window) }
+        let window = Window { began: Instant::now(), answers: [0; BUCKETS], count: 0, unqueued: None, probe: None };
+        Self {
+            in_work: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            reached: AtomicBool::new(false),
+            bound: AtomicUsize::new(START.min(max)),
+            max,
+            window: Mutex::new(window),
+        }
     }
 
     /// Whether one more would be too many.
@@ -86,7 +89,8 @@ impl Limit {
             self.in_work.fetch_sub(1, Relaxed);
             return None;
         }
-        Some(InWork { limit: Arc::clone(self), since: Instant::now() })
+        self.most.fetch_max(before + 1, Relaxed);
+        Some(InWork { limit: Arc::clone(self), since: Instant::now(), is_answered: false })
     }
 
     /// Requests that may be in work now.
@@ -96,7 +100,7 @@ impl Limit {
 
     /// Somebody was refused for it.
     pub fn reached(&self) {
-        self.window.lock().reached = true;
+        self.reached.store(true, Relaxed);
     }
 
     /// A request was answered after `took`.
@@ -107,11 +111,21 @@ impl Limit {
         if window.count < WINDOW_ANSWERS || now.duration_since(window.began) < WINDOW {
             return;
         }
-        let next = window.judge(self.bound(), now);
+        let seen = Seen {
+            reached: self.reached.swap(false, Relaxed),
+            most: self.most.swap(self.in_work.load(Relaxed), Relaxed),
+        };
+        let next = window.judge(self.bound(), &seen, now);
         self.bound.store(next.min(self.max), Relaxed);
         window.answers = [0; BUCKETS];
-        (window.count, window.reached, window.began) = (0, false, now);
+        (window.count, window.began) = (0, now);
     }
+}
+
+/// What happened in a window besides answers.
+struct Seen {
+    reached: bool,
+    most: usize,
 }
 
 impl Window {
@@ -131,7 +145,7 @@ impl Window {
     }
 
     /// The bound after this window.
-    fn judge(&mut self, bound: usize, now: Instant) -> usize {
+    fn judge(&mut self, bound: usize, seen: &Seen, now: Instant) -> usize {
         let median = self.median();
         if let Some(probe) = &mut self.probe {
             probe.windows_left -= 1;
@@ -144,19 +158,19 @@ impl Window {
             return before;
         }
         let known = self.unqueued.filter(|(at, _)| now.duration_since(*at) < MEMORY).map(|(_, took)| took);
-        if !self.reached || bound <= FLOOR {
+        if seen.most <= FLOOR {
             // What was quicker not long ago counts for longer.
             if known.is_none_or(|took| median <= took) {
                 self.unqueued = Some((now, median));
             }
-        } else if known.is_none() {
+        } else if seen.reached && known.is_none() {
             self.probe = Some(Probe { windows_left: PROBE_WINDOWS, bound });
             return FLOOR;
         }
         let target = TARGET.max(known.unwrap_or(median) * 2);
         if median > target {
             (bound - bound / 8).max(FLOOR)
-        } else if self.reached {
+        } else if seen.reached {
             bound + (bound / 16).max(4)
         } else {
             bound
@@ -169,18 +183,28 @@ fn bucket(took: Duration) -> usize {
     usize::try_from(micros.ilog2()).map_or(BUCKETS - 1, |power| power.min(BUCKETS - 1))
 }
 
-/// A request in work; gives its place back when it is dropped, and tells the limit how long it took.
+/// A request in work; gives its place back when it is dropped, and tells the limit how long it took if it was answered.
 #[derive(Debug)]
 pub struct InWork {
     limit: Arc<Limit>,
     since: Instant,
+    is_answered: bool,
+}
+
+impl InWork {
+    /// A role has answered.
+    pub fn answered(&mut self) {
+        self.is_answered = true;
+    }
 }
 
 impl Drop for InWork {
     fn drop(&mut self) {
         self.limit.in_work.fetch_sub(1, Relaxed);
-        let now = Instant::now();
-        self.limit.answered(now.duration_since(self.since), now);
+        if self.is_answered {
+            let now = Instant::now();
+            self.limit.answered(now.duration_since(self.since), now);
+        }
     }
 }
 
@@ -197,6 +221,7 @@ mod tests {
             let took = delay + Duration::from_secs_f64(bound as f64 / capacity);
             *clock += took;
             limit.reached();
+            limit.most.store(bound, Relaxed);
             (0..bound).for_each(|_| limit.answered(took, *clock));
         }
         limit.bound()
@@ -245,6 +270,31 @@ mod tests {
             (0..10).for_each(|_| limit.answered(Duration::from_millis(1), clock));
         }
         assert_eq!(limit.bound(), START);
+    }
+
+    #[test]
+    fn a_queue_that_nobody_was_refused_for_is_a_queue() {
+        let (limit, mut clock) = (Limit::new(4_096), Instant::now());
+        // 200 callers that wait for their answers: 40 ms each, and nobody is turned away.
+        for _ in 0..100 {
+            clock += Duration::from_millis(40);
+            limit.most.store(200, Relaxed);
+            (0..200).for_each(|_| limit.answered(Duration::from_millis(40), clock));
+        }
+        assert_eq!(limit.window.lock().unqueued, None);
+        let bound = run(&limit, &mut clock, 10, 5_000.0, Duration::ZERO);
+        assert!(bound <= FLOOR * 4, "what was queued before does not set the target: {bound}");
+    }
+
+    #[test]
+    fn who_goes_away_without_an_answer_says_nothing() {
+        let limit = Arc::new(Limit::new(4_096));
+        (0..1_000).for_each(|_| drop(limit.enter().expect("there is room")));
+        assert_eq!((limit.window.lock().count, limit.in_work.load(Relaxed)), (0, 0));
+        let mut answered = limit.enter().expect("there is room");
+        answered.answered();
+        drop(answered);
+        assert_eq!(limit.window.lock().count, 1);
     }
 
     #[test]

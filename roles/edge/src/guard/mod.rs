@@ -49,7 +49,7 @@ pub trait Guard: Send + Sync + 'static {
 pub struct Permit {
     taken: Arc<AtomicUsize>,
     _of_client: Option<ClientPlace>,
-    _in_work: Option<InWork>,
+    in_work: Option<InWork>,
 }
 
 impl Permit {
@@ -58,7 +58,7 @@ impl Permit {
     pub fn take(taken: &Arc<AtomicUsize>, bound: usize) -> Option<Self> {
         let before = taken.fetch_add(1, Ordering::Relaxed);
         // Made first, so that a refused place is given back by its drop.
-        let permit = Self { taken: Arc::clone(taken), _of_client: None, _in_work: None };
+        let permit = Self { taken: Arc::clone(taken), _of_client: None, in_work: None };
         (before < bound).then_some(permit)
     }
 
@@ -70,7 +70,7 @@ impl Permit {
 
     /// The same place, and how long it is held counts.
     fn timed(mut self, in_work: InWork) -> Self {
-        self._in_work = Some(in_work);
+        self.in_work = Some(in_work);
         self
     }
 }
@@ -94,6 +94,12 @@ impl Held {
             None => self.first = Some(permit),
             Some(_) => self.others.push(permit),
         }
+    }
+
+    /// A role has answered the request: how long it took counts.
+    pub fn answered(&mut self) {
+        let permits = self.first.iter_mut().chain(&mut self.others);
+        permits.filter_map(|permit| permit.in_work.as_mut()).for_each(InWork::answered);
     }
 }
 

@@ -54,6 +54,8 @@ impl Occupancy for () {
 /// A read buffer beyond this size is given back between requests.
 const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 const READ_BYTES: usize = 4096;
+/// A longer body that nobody wants is not waited for.
+const UNWANTED_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves requests from `stream` until either side ends the connection.
 pub async fn serve<S, H, O>(stream: S, peer: SocketAddr, handler: Arc<H>, options: Arc<H1Options>, occupancy: O)
@@ -200,25 +202,46 @@ where
         if close { Next::Linger } else { Next::Request }
     }
 
-    /// Answers a head whose body nobody wants. The connection lives on only when the body is already here.
+    /// Answers a head whose body nobody wants. The connection lives on when the body is here, or is short and surely comes:
+    /// many clients send it on its own, and under overload each refusal would cost them, and us, another handshake.
     async fn answer_early(&mut self, answer: Answer, head_len: usize, limits: &Limits) -> Next {
         let head = self.parser.head();
         let received = self.buffer.len() - head_len;
-        let pending = match head.framing {
+        let body_len = match head.framing {
             Framing::None => Some(0),
-            Framing::Length(length) => usize::try_from(length).ok().filter(|length| *length <= received),
+            Framing::Length(length) => usize::try_from(length).ok(),
             Framing::Chunked => None,
         };
-        let close = answer.close || pending.is_none() || !head.keep_alive || self.handler.is_draining();
+        // A client that waits for `100 Continue` may take the answer for all there is and send no body.
+        let comes = |len: &usize| *len <= received || (*len <= UNWANTED_BODY_BYTES_MAX && !head.expects_continue);
+        let body_len = body_len.filter(comes);
+        let close = answer.close || body_len.is_none() || !head.keep_alive || self.handler.is_draining();
         if self.write_answer(&answer, close, limits).await.is_err() {
             return Next::Drop;
         }
-        match pending {
-            Some(body_len) if !close => {
-                self.consume(head_len + body_len);
-                Next::Request
-            }
+        match body_len {
+            Some(body_len) if !close => self.skip(head_len + body_len, limits).await,
             _ => Next::Linger,
+        }
+    }
+
+    /// Reads and drops what is left of a request that was answered.
+    async fn skip(&mut self, len: usize, limits: &Limits) -> Next {
+        let mut left = len;
+        let due = Instant::now() + limits.linger_time_max;
+        // Nothing is lost when the listener closes the connection meanwhile.
+        self.occupancy.idle();
+        loop {
+            let here = left.min(self.buffer.len());
+            self.consume(here);
+            left -= here;
+            if left == 0 {
+                return Next::Request;
+            }
+            self.buffer.reserve(READ_BYTES);
+            if self.wire.read(&mut self.buffer, due).await != Read::Data {
+                return Next::Drop;
+            }
         }
     }
 
