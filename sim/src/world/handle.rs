@@ -40,7 +40,7 @@ pub(crate) async fn handle(shop: Arc<Shop>, ask: Ask, key: OrderKey) -> Reply {
     let token = Some(key.token.as_str());
     match ask {
         Ask::Place(_, body) => match service.place(key.bodies[usize::from(body)].as_bytes(), None).await {
-            Ok(Answer { body, replayed, .. }) => Reply::Placed { body, replayed },
+            Ok(Answer { body, replayed, .. }) => Reply::Placed { body: body.to_vec(), replayed },
             Err(problem) => Reply::Refused(problem),
         },
         Ask::Show(_) => match service.show(id, token).await {
