@@ -32,7 +32,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// Ticks per progress.
 const PROGRESS_TICKS: u64 = 10;
 
-/// Runs the generator and blocks until its report. `progress` is called each second.
+/// Runs the generator and blocks until its report. `progress` is called when all connections are open, just before the
+/// first request, and then each second.
 ///
 /// # Errors
 /// When the run cannot start, or acknowledgements can no longer be written. Failing requests are no
@@ -62,6 +63,7 @@ async fn drive(load: &OrdersLoad, mut progress: impl FnMut(&Progress) + Send) ->
 
     let templates: Arc<[OrderTemplate]> =
         offers.iter().map(|offer| OrderTemplate::new(&target, offer, load.quantity)).collect();
+    progress(&Progress::beginning(load.duration));
     let shared = Arc::new(Shared {
         keys: key_maker(load)?,
         pace: match load.rate {

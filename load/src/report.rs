@@ -72,7 +72,7 @@ pub struct Report {
     pub acked: Option<u64>,
 }
 
-/// The state of a run, each second.
+/// The state of a run, at its beginning and each second.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Progress {
     /// Since the first intended start; seconds in JSON.
@@ -103,6 +103,25 @@ pub struct Progress {
 
 fn seconds<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(round3(span.as_secs_f64()))
+}
+
+impl Progress {
+    /// Nothing sent yet.
+    pub(crate) const fn beginning(duration: Duration) -> Self {
+        Self {
+            elapsed: Duration::ZERO,
+            duration,
+            rate: 0.0,
+            sent: 0,
+            created: 0,
+            replayed: 0,
+            errors: 0,
+            waiting: 0,
+            p99_ms: 0.0,
+            recent_p50_ms: 0.0,
+            recent_p99_ms: 0.0,
+        }
+    }
 }
 
 impl fmt::Display for Progress {

@@ -151,7 +151,13 @@ fn a_stopped_run_still_reports() {
     for rate in [Rate::Max, Rate::PerSecond(100.0)] {
         let load = OrdersLoad { rate, duration: Duration::from_secs(600), ..load(&platform, 1.0, 1) };
         let stop = load.stop.clone();
-        let report = run(&load, |progress| stop.store(progress.created > 0, Ordering::Relaxed)).unwrap();
+        let mut first = None;
+        let report = run(&load, |progress| {
+            first.get_or_insert((progress.elapsed, progress.sent));
+            stop.store(progress.created > 0, Ordering::Relaxed);
+        })
+        .unwrap();
+        assert_eq!(first, Some((Duration::ZERO, 0)), "the first progress is the beginning");
         assert!(report.created > 0);
         assert!(report.duration_s < 60.0);
     }

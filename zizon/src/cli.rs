@@ -367,7 +367,7 @@ pub struct LoadOrders {
     /// Append one fsynced line per acknowledged answer; a replay has a line of its own, which must say the same.
     #[arg(long, value_name = "FILE")]
     pub acks: Option<PathBuf>,
-    /// Write one JSON line per second: rate, counts, latency since the start and of that second.
+    /// Write one JSON line when all connections are open and one per second: rate, counts, latency since the start and of that second.
     #[arg(long, value_name = "FILE")]
     pub progress: Option<PathBuf>,
     /// Where.

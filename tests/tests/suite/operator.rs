@@ -71,7 +71,11 @@ fn products_and_stock_are_written_in_bulk_and_ordered_at_random() {
     let held = |sku: &str| platform.json(&["stock", "show", sku])["held"].as_i64().unwrap_or(0);
     assert!(["BULK-000", "BULK-050", "BULK-099"].iter().all(|sku| (1..100).contains(&held(sku))));
     let progress = fs::read_to_string(&lines).expect("progress was written");
-    let second: serde_json::Value = serde_json::from_str(progress.lines().next().unwrap_or_default()).expect("JSON");
+    let line = |at: usize| -> serde_json::Value {
+        serde_json::from_str(progress.lines().nth(at).unwrap_or_default()).expect("JSON")
+    };
+    let (beginning, second) = (line(0), line(1));
+    assert_eq!((&beginning["elapsed"], &beginning["sent"]), (&0.0.into(), &0.into()));
     assert!(second["rate"].as_f64().is_some_and(|rate| rate > 0.0) && second["elapsed"].is_f64(), "{second}");
 }
 
