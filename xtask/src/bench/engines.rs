@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<()> {
     ];
     let mut figures = vec![rocksdb, sqlite];
     figures.extend(all.into_iter().flat_map(Engine::figures));
-    let settings = json!({ "seconds": seconds, "in_flight": in_flight, "products": products });
+    let settings = json!({ "runs": runs, "seconds": seconds, "in_flight": in_flight, "products": products });
     publish("engines", &settings, &figures, &goals)
 }
 

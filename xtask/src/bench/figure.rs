@@ -126,7 +126,8 @@ impl Goal {
 pub fn publish(name: &str, settings: &Value, figures: &[Figure], goals: &[Goal]) -> Result<()> {
     print!("{}", render(name, figures, goals));
     let at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let commit = shell::output("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    // With a mark when what is measured is not what was committed.
+    let commit = shell::output("git", &["describe", "--always", "--dirty", "--abbrev=7"]).unwrap_or_default();
     let rows: Vec<_> = figures.iter().map(row).collect();
     let reached: Vec<_> = goals.iter().map(|goal| json!({ "goal": goal.text, "holds": goal.holds })).collect();
     let document = json!({

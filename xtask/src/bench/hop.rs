@@ -62,6 +62,6 @@ pub fn run(options: &Options) -> Result<()> {
         Goal::new("p99 added <= 0.15 ms", figures[4].median() <= P99_MS),
         Goal::new("CPU <= 1.15 x plaintext", figures[3].median() <= CPU),
     ];
-    let settings = json!({ "seconds": seconds, "in_flight": in_flight, "body_bytes": 1024 });
+    let settings = json!({ "runs": runs, "seconds": seconds, "in_flight": in_flight, "body_bytes": 1024 });
     publish("hop", &settings, &figures, &goals)
 }

@@ -101,7 +101,8 @@ pub fn run(options: &Options) -> Result<()> {
         Goal::new("p99 <= 5 ms + 3 x the disk's p99, of the same run", room_p99.median() <= 1.0),
         Goal::new("no errors", errors.runs.iter().all(|&count| count == 0.0)),
     ];
-    let settings = json!({ "rate": rate, "seconds": seconds, "connections": connections, "probe_ms": probe_ms });
+    let settings =
+        json!({ "runs": runs, "rate": rate, "seconds": seconds, "connections": connections, "probe_ms": probe_ms });
     let figures =
         [achieved, p50, p99, errors, late, unsent, disk_p50, disk_p99, beside_p50, beside_p99, room_p50, room_p99];
     publish("open-loop", &settings, &figures, &goals)

@@ -174,7 +174,8 @@ impl Capacity {
         let report = Load::closed(&format!("{seconds}s")).run(platform)?;
         load::warn(&report);
         let rate = number(&report, "achieved_rate");
-        let platform_us = ["edge", "orders"].map(|role| meter.us_per(role, load::orders(&report))).iter().sum();
+        let used = meter.read();
+        let platform_us = ["edge", "orders"].map(|role| used.us_per(role, load::orders(&report))).iter().sum();
         let cores = rate * (platform_us + number(&report, "cpu_us_per_request")) / 1e6;
         Ok(Self { rate, p99_ms: number(&report, "p99_ms"), cores, platform_us })
     }
@@ -222,7 +223,8 @@ pub fn run(options: &Options) -> Result<()> {
     let full = far.offered.median() >= far.factor * 0.95;
     goals.push(Goal::new("the generator offered what it was asked for (3 x)", full));
     let figures: Vec<Figure> = [rate, p99].into_iter().chain(levels.into_iter().flat_map(Level::figures)).collect();
-    let settings = json!({ "seconds": seconds, "connections": connections, "in_flight_max": in_flight_max });
+    let settings =
+        json!({ "runs": runs, "seconds": seconds, "connections": connections, "in_flight_max": in_flight_max });
     publish("overload", &settings, &figures, &goals)
 }
 
@@ -263,7 +265,8 @@ fn watched(platform: &Platform, load: &Load) -> Result<(Value, Watched)> {
         (edge_mb, orders_mb) = (resident_mb(edge).max(edge_mb), resident_mb(orders).max(orders_mb));
         interrupt::sleep(LOOK)?;
     }
-    let (edge_s, orders_s) = (meter.seconds("edge"), meter.seconds("orders"));
+    let used = meter.read();
+    let (edge_s, orders_s) = (used.seconds("edge"), used.seconds("orders"));
     Ok((going.report()?, Watched { edge_mb, orders_mb, edge_s, orders_s }))
 }
 

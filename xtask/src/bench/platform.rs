@@ -146,6 +146,12 @@ impl Platform {
         found.map(|(_, pid)| pid).with_context(|| format!("no process of {role}"))
     }
 
+    /// Waits until the maintenance work of orders is done: flushes, compaction, compression, segments zeroed ahead. What a
+    /// slice caused then counts for that slice and not for the next.
+    pub fn settle(&self) -> Result<()> {
+        proc::settle("orders", self.pid("orders")?)
+    }
+
     /// Its public address.
     pub fn url(&self) -> Result<String> {
         Ok(self.json(&["status"])?["url"].as_str().context("status names no URL")?.to_owned())
@@ -183,6 +189,8 @@ impl Platform {
             write_lines(&self.file("stock.jsonl"), ids.iter().map(line))?;
             self.put(&["stock", "put"], "stock.jsonl")?;
         }
+        proc::settle("catalog", self.pid("catalog")?)?;
+        self.settle()?;
         Ok(ids)
     }
 

@@ -1,4 +1,4 @@
-//! New orders over one, ten and ten thousand products, in alternating slices of one run.
+//! New orders over one, ten and ten thousand products, in alternating slices of one run, each with the work it leaves to do.
 
 use anyhow::Result;
 use serde_json::json;
@@ -6,11 +6,9 @@ use serde_json::json;
 use super::{
     Figure, Goal,
     child::build,
-    load::{self, Load},
-    number,
+    load::{Load, LoadFigures, in_words},
     options::{Options, RUNS, Spec, value},
     platform::Platform,
-    proc::CpuMeter,
     publish, shown,
 };
 
@@ -21,14 +19,14 @@ pub const OPTIONS: &[Spec] =
 /// Goal: each within this of the others.
 const WITHIN: f64 = 0.15;
 
+/// Seconds of each width before anything is counted: caches fill, files grow, and the index is written out once.
+const WARM_UP: &str = "5s";
+
 /// One width with its figures.
 struct Width {
     products: usize,
     ids: String,
-    rate: Figure,
-    p99: Figure,
-    edge: Figure,
-    orders: Figure,
+    figures: LoadFigures,
 }
 
 /// Runs it.
@@ -39,54 +37,51 @@ pub fn run(options: &Options) -> Result<()> {
     build(&["build", "--release", "--package", "zizon"])?;
     let platform = Platform::start("products")?;
     let ids = platform.fill(most, true)?;
-    let processes = platform.processes()?;
     let mut widths = Vec::new();
     for products in [1, 10, ids.len()] {
         let name =
             |what: &str| format!("{what}, {} product{}", shown_count(products), if products == 1 { "" } else { "s" });
-        widths.push(Width {
-            products,
-            ids: platform.ids_file(&format!("ids-{products}"), &ids[..products])?,
-            rate: Figure::more(name("orders"), "1/s"),
-            p99: Figure::less(name("p99"), "ms"),
-            edge: Figure::less(name("edge CPU per order"), "us"),
-            orders: Figure::less(name("orders CPU per order"), "us"),
-        });
+        let ids = platform.ids_file(&format!("ids-{products}"), &ids[..products])?;
+        widths.push(Width { products, ids, figures: LoadFigures::new(name) });
     }
     let load = |width: &Width, duration: &str| Load::closed(duration).with("--products", &width.ids);
-    // The first run of each fills caches and grows files; it is not counted.
     for width in &widths {
-        load(width, "2s").run(&platform)?;
+        load(width, WARM_UP).run(&platform)?;
     }
+    platform.settle()?;
     let mut spread = Figure::less("fastest over slowest", "x");
     for run in 1..=runs {
         // A different width goes first each time.
         widths.rotate_left(1);
         let mut rates = Vec::new();
         for width in &mut widths {
-            let meter = CpuMeter::start(&processes);
-            let report = load(width, &format!("{seconds}s")).run(&platform)?;
-            let rate = number(&report, "achieved_rate");
-            println!("run {run}: {:>7} products  {}/s", shown_count(width.products), shown(rate));
-            load::warn(&report);
-            width.rate.runs.push(rate);
-            width.p99.runs.push(number(&report, "p99_ms"));
-            width.edge.runs.push(meter.us_per("edge", load::orders(&report)));
-            width.orders.runs.push(meter.us_per("orders", load::orders(&report)));
-            rates.push(rate);
+            let slice = load(width, &format!("{seconds}s")).slice(&platform)?;
+            println!("run {run}: {:>7} products  {}", shown_count(width.products), in_words(&slice));
+            width.figures.add(&slice);
+            rates.push(slice.rate);
         }
-        let (least, most) = extremes(&rates);
-        spread.runs.push(most / least);
+        spread.runs.push(ratio(&rates));
     }
     widths.sort_by_key(|width| width.products);
-    let medians: Vec<f64> = widths.iter().map(|width| width.rate.median()).collect();
-    let (least, most_rate) = extremes(&medians);
-    let goals = [Goal::new("medians within 15 % of each other", most_rate / least <= 1.0 + WITHIN)];
-    let mut figures = vec![Figure::less("fastest median over slowest", "x").with([most_rate / least]), spread];
-    for width in widths {
-        figures.extend([width.rate, width.p99, width.edge, width.orders]);
-    }
-    publish("products", &json!({ "seconds": seconds, "products": most }), &figures, &goals)
+    let rates = ratio(&widths.iter().map(|width| width.figures.rate.median()).collect::<Vec<_>>());
+    let costs = ratio(&widths.iter().map(|width| width.figures.platform_us()).collect::<Vec<_>>());
+    let goals = [
+        Goal::new("medians of the rate within 15 % of each other", rates <= 1.0 + WITHIN),
+        Goal::new("medians of edge and orders CPU per order within 15 % of each other", costs <= 1.0 + WITHIN),
+    ];
+    let mut figures = vec![
+        Figure::less("fastest median over slowest", "x").with([rates]),
+        Figure::less("dearest median CPU over cheapest", "x").with([costs]),
+        spread,
+    ];
+    figures.extend(widths.into_iter().flat_map(|width| width.figures.figures()));
+    publish("products", &json!({ "runs": runs, "seconds": seconds, "products": most }), &figures, &goals)
+}
+
+/// The largest over the smallest.
+fn ratio(values: &[f64]) -> f64 {
+    let (least, most) = extremes(values);
+    most / least
 }
 
 /// The smallest and the largest.

@@ -8,7 +8,7 @@ use super::{
     child::build,
     options::{Options, RUNS, Spec, value},
     platform::Platform,
-    proc::{CpuMeter, resident_mb},
+    proc::resident_mb,
     publish, shown, wrk,
 };
 use crate::shell;
@@ -37,10 +37,9 @@ pub fn run(options: &Options) -> Result<()> {
     build(&["build", "--release", "--package", "zizon"])?;
     let platform = Platform::start("reads")?;
     platform.fill(products, false)?;
-    let (url, processes) = (platform.url()?, platform.processes()?);
     let measure = |run: usize, seconds: u64| {
         let arguments = [products.to_string(), run.to_string()];
-        wrk::measure(&url, "wrk_products.lua", connections, seconds, &arguments)
+        wrk::measure(&platform, "wrk_products.lua", connections, seconds, &arguments)
     };
     measure(0, 2)?;
 
@@ -52,21 +51,20 @@ pub fn run(options: &Options) -> Result<()> {
     let mut catalog = Figure::less("catalog CPU per read", "us");
     let mut memory = Figure::less("catalog memory", "MB");
     for run in 1..=runs {
-        let meter = CpuMeter::start(&processes);
         let measured = measure(run, seconds)?;
         println!("run {run}: {}/s, p99 {} ms", shown(measured.rate), shown(measured.p99_ms));
         rate.runs.push(measured.rate);
         p50.runs.push(measured.p50_ms);
         p99.runs.push(measured.p99_ms);
         errors.runs.push(measured.errors);
-        edge.runs.push(meter.us_per("edge", measured.requests));
-        catalog.runs.push(meter.us_per("catalog", measured.requests));
-        memory.runs.extend(processes.iter().filter(|(role, _)| role == "catalog").map(|(_, pid)| resident_mb(*pid)));
+        edge.runs.push(measured.used.us_per("edge", measured.orders));
+        catalog.runs.push(measured.used.us_per("catalog", measured.orders));
+        memory.runs.push(resident_mb(platform.pid("catalog")?));
     }
     let goals = [
         Goal::new("reads >= 20,000/s", rate.median() >= GOAL),
         Goal::new("no errors", errors.runs.iter().all(|&count| count == 0.0)),
     ];
-    let settings = json!({ "products": products, "seconds": seconds, "connections": connections });
+    let settings = json!({ "runs": runs, "products": products, "seconds": seconds, "connections": connections });
     publish("reads", &settings, &[rate, p50, p99, errors, edge, catalog, memory], &goals)
 }

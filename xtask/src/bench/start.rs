@@ -44,5 +44,5 @@ pub fn run(options: &Options) -> Result<()> {
         Goal::new("ready <= 2 s", ready.median() <= 2_000.0),
         Goal::new("memory of all processes <= 200 MB", memory.median() <= 200.0),
     ];
-    publish("start", &json!({ "seconds": seconds }), &[ready, memory, idle], &goals)
+    publish("start", &json!({ "runs": runs, "seconds": seconds }), &[ready, memory, idle], &goals)
 }

@@ -49,6 +49,6 @@ pub fn run(options: &Options) -> Result<()> {
         Goal::new("plans >= 100,000/s", rate.median() >= 100_000.0),
         Goal::new("CPU per plan <= 15 us", cpu.median() <= 15.0),
     ];
-    let settings = json!({ "seconds": seconds, "in_flight": in_flight, "skus": skus });
+    let settings = json!({ "runs": runs, "seconds": seconds, "in_flight": in_flight, "skus": skus });
     publish("table", &settings, &[rate, cpu, p99, bytes], &goals)
 }
