@@ -29,16 +29,16 @@ pub struct Report {
     pub p999_ms: f64,
     /// Longest latency, in ms.
     pub max_ms: f64,
-    /// Median latency of the 201 answers alone, from the intended start, in ms.
-    pub accepted_p50_ms: f64,
+    /// Median latency of the 201 answers alone, from the intended start, in ms; `null` without any.
+    pub accepted_p50_ms: Option<f64>,
     /// Their 99th percentile, in ms.
-    pub accepted_p99_ms: f64,
+    pub accepted_p99_ms: Option<f64>,
     /// The same from sending, in ms: without the time a request waited for a connection, or for the generator.
-    pub accepted_sent_p99_ms: f64,
-    /// Median time from sending to a 503, in ms; 0 without any.
-    pub refused_p50_ms: f64,
+    pub accepted_sent_p99_ms: Option<f64>,
+    /// Median time from sending to a 503, in ms; `null` without any.
+    pub refused_p50_ms: Option<f64>,
     /// The 99th percentile of it, in ms.
-    pub refused_p99_ms: f64,
+    pub refused_p99_ms: Option<f64>,
     /// 201 answers that made an order.
     pub created: u64,
     /// 201 answers marked `Idempotent-Replayed`.
@@ -153,6 +153,11 @@ pub(crate) fn quantile_ms(latency: &Histogram<u64>, quantile: f64) -> f64 {
     latency.value_at_quantile(quantile) as f64 / 1_000.0
 }
 
+/// The same; nothing where there was nothing.
+fn some_quantile_ms(latency: &Histogram<u64>, quantile: f64) -> Option<f64> {
+    (!latency.is_empty()).then(|| quantile_ms(latency, quantile))
+}
+
 fn round3(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
@@ -168,11 +173,11 @@ impl Report {
             p99_ms: quantile_ms(&tally.latency, 0.99),
             p999_ms: quantile_ms(&tally.latency, 0.999),
             max_ms: tally.latency.max() as f64 / 1_000.0,
-            accepted_p50_ms: quantile_ms(&tally.accepted, 0.5),
-            accepted_p99_ms: quantile_ms(&tally.accepted, 0.99),
-            accepted_sent_p99_ms: quantile_ms(&tally.accepted_sent, 0.99),
-            refused_p50_ms: quantile_ms(&tally.refused, 0.5),
-            refused_p99_ms: quantile_ms(&tally.refused, 0.99),
+            accepted_p50_ms: some_quantile_ms(&tally.accepted, 0.5),
+            accepted_p99_ms: some_quantile_ms(&tally.accepted, 0.99),
+            accepted_sent_p99_ms: some_quantile_ms(&tally.accepted_sent, 0.99),
+            refused_p50_ms: some_quantile_ms(&tally.refused, 0.5),
+            refused_p99_ms: some_quantile_ms(&tally.refused, 0.99),
             created: tally.created,
             replayed: tally.replayed,
             errors: tally.errors,
@@ -221,15 +226,18 @@ impl Report {
             line(
                 "accepted",
                 format!(
-                    "p50 {:.2} ms  p99 {:.2} ms  (201 answers alone)  p99 {:.2} ms from sending",
-                    self.accepted_p50_ms, self.accepted_p99_ms, self.accepted_sent_p99_ms
+                    "p50 {}  p99 {}  (201 answers alone)  p99 {} from sending",
+                    in_ms(self.accepted_p50_ms),
+                    in_ms(self.accepted_p99_ms),
+                    in_ms(self.accepted_sent_p99_ms)
                 ),
             );
             line(
                 "refused",
                 format!(
-                    "p50 {:.2} ms  p99 {:.2} ms  (503 answers, from sending)",
-                    self.refused_p50_ms, self.refused_p99_ms
+                    "p50 {}  p99 {}  (503 answers, from sending)",
+                    in_ms(self.refused_p50_ms),
+                    in_ms(self.refused_p99_ms)
                 ),
             );
         }
@@ -251,6 +259,10 @@ impl Report {
         line("own CPU", format!("{:.1} s, {:.1} us per request", self.cpu_seconds, self.cpu_us_per_request));
         text
     }
+}
+
+fn in_ms(value: Option<f64>) -> String {
+    value.map_or_else(|| "none".into(), |value| format!("{value:.2} ms"))
 }
 
 fn list<K: fmt::Display>(counts: &BTreeMap<K, u64>) -> String {
