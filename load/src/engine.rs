@@ -14,6 +14,7 @@ use crate::connection::Connection;
 use crate::cpu::process_cpu;
 use crate::keys::{KeyMaker, Picker};
 use crate::pacer;
+use crate::patience::Patience;
 use crate::product::Offer;
 use crate::report::{Outcome, per, quantile_ms};
 use crate::schedule::Schedule;
@@ -61,8 +62,8 @@ async fn drive(load: &OrdersLoad, mut progress: impl FnMut(&Progress) + Send) ->
     let acks = load.acks.as_deref().map(Writer::open).transpose().map_err(acks_failed)?;
     let connections = connect_all(&target, load.connections).await?;
 
-    let templates: Arc<[OrderTemplate]> =
-        offers.iter().map(|offer| OrderTemplate::new(&target, offer, load.quantity)).collect();
+    let (template, patches) = OrderTemplate::of_all(&target, &offers, load.quantity);
+    drop(offers);
     progress(&Progress::beginning(load.duration));
     let shared = Arc::new(Shared {
         keys: key_maker(load)?,
@@ -73,6 +74,7 @@ async fn drive(load: &OrdersLoad, mut progress: impl FnMut(&Progress) + Send) ->
             Rate::Max => Pace::Closed { duration: load.duration },
         },
         target,
+        patches,
         users: if load.keys == Keys::Fixed { 1 } else { load.users },
         request_timeout: load.request_timeout,
         acks: acks.as_ref().map(Writer::queue),
@@ -87,9 +89,9 @@ async fn drive(load: &OrdersLoad, mut progress: impl FnMut(&Progress) + Send) ->
     for connection in connections {
         let worker = Worker {
             shared: shared.clone(),
-            templates: templates.clone(),
-            template: templates.first().cloned().unwrap_or_default(),
+            template: template.clone(),
             picker: Picker::seeded().map_err(no_randomness)?,
+            patience: Patience::new(),
             connection: Some(connection),
         };
         workers.spawn(worker.run());

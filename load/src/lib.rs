@@ -24,6 +24,7 @@ mod error;
 mod keys;
 mod options;
 mod pacer;
+mod patience;
 mod product;
 mod report;
 mod schedule;

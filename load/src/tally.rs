@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use serde::Deserialize;
 
 /// Latencies are kept to three digits between 1 us and an hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// A send is late when it starts this long after its intended start.
 pub(crate) const LATE_AFTER: Duration = Duration::from_millis(1);
+/// Longest code of a problem that is kept.
+const KIND_LEN_MAX: usize = 64;
 /// Distinct error kinds kept; a platform that answers anything cannot fill the report.
 const KINDS_MAX: usize = 64;
 
@@ -34,6 +37,17 @@ pub(crate) struct Tally {
     pub(crate) kinds: BTreeMap<String, u64>,
     /// When the last outcome was seen.
     pub(crate) last: Option<Instant>,
+    /// The last problem that was read: refusals come in thousands and are mostly of one kind.
+    known: Option<Known>,
+}
+
+/// A problem as it was read. Another with the same status that begins with the same bytes, which end with its code, has the
+/// same code.
+#[derive(Debug)]
+struct Known {
+    status: u16,
+    begins: Vec<u8>,
+    kind: String,
 }
 
 impl Tally {
@@ -54,6 +68,7 @@ impl Tally {
             statuses: BTreeMap::new(),
             kinds: BTreeMap::new(),
             last: None,
+            known: None,
         }
     }
 
@@ -86,6 +101,17 @@ impl Tally {
         }
     }
 
+    /// A request answered with something else than a 201: counted by the problem's code, or the bare status.
+    pub(crate) fn problem(&mut self, status: u16, body: &[u8]) {
+        let known = self.known.take().filter(|known| known.status == status && body.starts_with(&known.begins));
+        let known = known.or_else(|| Known::read(status, body));
+        match &known {
+            Some(known) => self.error(Some(status), &known.kind),
+            None => self.error(Some(status), &format!("status-{status}")),
+        }
+        self.known = known;
+    }
+
     /// A request without an order: `kind` is the problem's code or what went wrong below HTTP.
     pub(crate) fn error(&mut self, status: Option<u16>, kind: &str) {
         self.errors += 1;
@@ -102,6 +128,26 @@ impl Tally {
     }
 }
 
+impl Known {
+    /// Reads a problem document; `None` when it is none.
+    fn read(status: u16, body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Problem {
+            code: String,
+        }
+        let Problem { code } = serde_json::from_slice(body).ok()?;
+        if code.len() > KIND_LEN_MAX {
+            return None;
+        }
+        let member = format!("\"code\":\"{code}\"");
+        let at = body.windows(member.len()).position(|bytes| bytes == member.as_bytes());
+        // Written in another way, or within another member, all of it has to be the same.
+        let at = at.filter(|&at| !body[1..at].contains(&b'{'));
+        let end = at.map_or(body.len(), |at| at + member.len());
+        Some(Self { status, begins: body[..end].to_vec(), kind: code })
+    }
+}
+
 fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(LATENCY_US_MAX)
 }
@@ -109,6 +155,24 @@ fn micros(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn problems_are_counted_by_their_code_whether_it_was_seen_before_or_not() {
+        let mut tally = Tally::new();
+        for round in 0..3 {
+            for code in ["overloaded", "overloaded", "rate-limited"] {
+                let text = format!(r#"{{"type":"t","status":503,"code":"{code}","instance":"{round}"}}"#);
+                tally.problem(503, text.as_bytes());
+            }
+            tally.problem(429, br#"{"type":"t","status":503,"code":"overloaded"}"#);
+            tally.problem(429, br#"{"code": "other"}"#);
+            tally.problem(502, b"<html>");
+            tally.problem(502, format!(r#"{{"code":"{}"}}"#, "x".repeat(65)).as_bytes());
+        }
+        let kinds: Vec<(&str, u64)> = tally.kinds.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+        assert_eq!(kinds, [("other", 3), ("overloaded", 9), ("rate-limited", 3), ("status-502", 6)]);
+        assert_eq!(tally.statuses.values().sum::<u64>(), tally.errors);
+    }
 
     #[test]
     fn error_kinds_are_bounded() {

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use serde::Deserialize;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, TryAcquireError, mpsc};
 
 use crate::acks::Ack;
 use crate::connection::{Answer, Connection};
 use crate::keys::{KEY_LEN, KeyMaker, Picker};
+use crate::patience::Patience;
 use crate::schedule::Schedule;
 use crate::tally::{LATE_AFTER, Tally};
 use crate::target::Target;
-use crate::template::OrderTemplate;
+use crate::template::{OrderTemplate, Patches};
 
 /// Pause after a connection could not be made, so that a platform that is down is not hammered.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -29,6 +29,8 @@ pub(crate) enum Pace {
 /// What all connections of a run share. The lock is never contended: all tasks run on one thread.
 pub(crate) struct Shared {
     pub(crate) target: Target,
+    /// What is ordered.
+    pub(crate) patches: Patches,
     pub(crate) pace: Pace,
     pub(crate) keys: KeyMaker,
     pub(crate) users: u32,
@@ -64,11 +66,9 @@ struct Slot {
 
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
-    /// One for each product.
-    pub(crate) templates: Arc<[OrderTemplate]>,
-    /// The one being sent; where there is only one product it stays.
     pub(crate) template: OrderTemplate,
     pub(crate) picker: Picker,
+    pub(crate) patience: Patience,
     /// `None` after a failure, until the next request needs one.
     pub(crate) connection: Option<Connection>,
 }
@@ -85,32 +85,22 @@ impl Worker {
 
     /// Waits for the next request; a connection closed meanwhile is replaced before it matters.
     async fn next_slot(&mut self) -> Option<Slot> {
-        let shared = self.shared.clone();
-        match &shared.pace {
-            Pace::Closed { duration } => {
-                let now = Instant::now();
-                shared.goes_on(now, *duration).then(|| Slot { index: shared.next_index(), intended: now })
-            }
-            Pace::Open { schedule, permits } => loop {
-                let idle = async {
-                    match &mut self.connection {
-                        Some(connection) => connection.unusable().await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    biased;
-                    permit = permits.acquire() => {
-                        permit.ok()?.forget();
+        loop {
+            let Self { shared, connection, .. } = self;
+            match &shared.pace {
+                Pace::Closed { duration } => {
+                    let now = Instant::now();
+                    return shared.goes_on(now, *duration).then(|| Slot { index: shared.next_index(), intended: now });
+                }
+                Pace::Open { schedule, permits } => {
+                    if permit(permits, connection.as_mut()).await? {
                         let index = shared.next_index();
                         return Some(Slot { index, intended: shared.start + schedule.intended(index) });
                     }
-                    () = idle => {
-                        self.connection = None;
-                        self.reconnect().await.ok();
-                    }
                 }
-            },
+            }
+            self.connection = None;
+            self.reconnect().await.ok();
         }
     }
 
@@ -147,10 +137,10 @@ impl Worker {
         let sent = Instant::now();
         let t_sent = self.shared.acks.as_ref().map_or(0, |_| wall_ms());
         let request = self.template.fill(user, &key);
-        match tokio::time::timeout(self.shared.request_timeout, connection.exchange(request)).await {
-            Err(_) => self.failed(slot, "timeout"),
-            Ok(Err(error)) => self.failed(slot, error.kind()),
-            Ok(Ok(answer)) => {
+        match self.patience.wait(self.shared.request_timeout, connection.exchange(request)).await {
+            None => self.failed(slot, "timeout"),
+            Some(Err(error)) => self.failed(slot, error.kind()),
+            Some(Ok(answer)) => {
                 let ack = self.answered(slot, sent, &answer, user, &key, t_sent);
                 if !answer.close {
                     self.connection = Some(connection);
@@ -165,10 +155,10 @@ impl Worker {
 
     /// Takes the product of the next order.
     fn choose(&mut self) {
-        if self.templates.len() > 1 {
-            let count = u32::try_from(self.templates.len()).unwrap_or(u32::MAX);
-            let at = usize::try_from(self.picker.below(count)).unwrap_or(0);
-            self.template.become_like(&self.templates[at]);
+        let count = self.shared.patches.count();
+        if count > 1 {
+            let at = self.picker.below(u32::try_from(count).unwrap_or(u32::MAX));
+            self.template.choose(&self.shared.patches, usize::try_from(at).unwrap_or(0));
         }
     }
 
@@ -198,7 +188,7 @@ impl Worker {
             _ => {}
         }
         if answer.status != 201 {
-            tally.error(Some(answer.status), &problem_kind(answer));
+            tally.problem(answer.status, answer.body);
             return None;
         }
         tally.order(answer.replayed);
@@ -213,15 +203,31 @@ impl Worker {
     }
 }
 
-/// The problem's code, or the bare status.
-fn problem_kind(answer: &Answer<'_>) -> String {
-    #[derive(Deserialize)]
-    struct Problem {
-        code: String,
+/// Waits for a permit: `true` when there is one, `false` when the connection is of no more use before there is, `None`
+/// when there are no more.
+async fn permit(permits: &Semaphore, connection: Option<&mut Connection>) -> Option<bool> {
+    // Where the platform is slower than the schedule, permits are there already: nothing needs to be registered.
+    match permits.try_acquire() {
+        Ok(permit) => {
+            permit.forget();
+            return Some(true);
+        }
+        Err(TryAcquireError::Closed) => return None,
+        Err(TryAcquireError::NoPermits) => {}
     }
-    match serde_json::from_slice::<Problem>(answer.body) {
-        Ok(problem) if problem.code.len() <= 64 => problem.code,
-        _ => format!("status-{}", answer.status),
+    let idle = async {
+        match connection {
+            Some(connection) => connection.unusable().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        permit = permits.acquire() => {
+            permit.ok()?.forget();
+            Some(true)
+        }
+        () = idle => Some(false),
     }
 }
 
