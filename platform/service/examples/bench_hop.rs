@@ -1,10 +1,11 @@
 //! What mutual TLS adds to one kept-alive hop: `cargo xtask bench hop`.
 //!
 //! The same 1 KiB request and answer go over mTLS (the real server and upstream pool), over the same mutual TLS with hyper
-//! alone at both ends, and over plaintext (hyper alone again, as thin as it gets), in alternating slices of one run, over as
-//! many kept-alive connections as there are requests in flight, each side on a thread with a runtime of its own. From the
-//! third to the second is what TLS costs, from the second to the first the authorisation, routing, pool, deadlines and
-//! metrics of every request. Plaintext between roles exists nowhere but in this program.
+//! alone at both ends, and over plaintext (hyper alone again, as thin as it gets), in slices of one run that take turns in
+//! going first, over as many kept-alive connections as there are requests in flight, each side on a thread with a runtime
+//! of its own. From the third to the second is what TLS costs: the same program over another transport. From the second
+//! to the first is what a role does for every request besides: authorisation, routing, pool, deadlines, metrics. Plaintext
+//! between roles exists nowhere but in this program.
 //!
 //! `cargo run --release -p zizon-service --features testing --example bench_hop -- --seconds N --in-flight N`
 
@@ -31,6 +32,10 @@ use zizon_base::role::Role;
 use zizon_mtls::{Acceptor, Connector, PeerPolicy};
 use zizon_service::testing::TestMesh;
 use zizon_service::{Request, Response, Router, Server, Upstream, UpstreamOptions, UpstreamRequest, json_bytes};
+
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 static BODY: [u8; 1024] = [b' '; 1024];
 /// A route that the standard policy lets the edge call: authorisation is part of the hop.
@@ -94,7 +99,7 @@ fn main() {
         }));
     });
 
-    let [mut mtls, mut alone, mut plaintext] = [const { Tally::EMPTY }; 3];
+    let mut tallies = [const { Tally::EMPTY }; 3];
     runtime().block_on(async {
         let options = UpstreamOptions { max_connections: in_flight, min_idle: in_flight, ..UpstreamOptions::default() };
         let pool = mesh.caller("ns/shop/sa/edge", Role::Orders, secure, options);
@@ -108,16 +113,22 @@ fn main() {
             let connected = connector.connect(&tls.to_string(), &expected, &[b"http/1.1"]).await;
             tls_links.push(Arc::new(Mutex::new(Link::over(connected.expect("a handshake").0).await)));
         }
-        // The first slice of each warms up and is not counted.
-        for counted in std::iter::once(false).chain(std::iter::repeat_n(true, seconds)) {
+        for round in 0..=seconds {
+            // The first round warms up and is not counted.
             let mut warm_up = [const { Tally::EMPTY }; 3];
-            let [first, second, third] =
-                if counted { [&mut mtls, &mut alone, &mut plaintext] } else { warm_up.each_mut() };
-            slice(first, in_flight, |_, end| over_mtls(pool.clone(), end)).await;
-            slice(second, in_flight, |at, end| hyper_alone(Arc::clone(&tls_links[at]), end)).await;
-            slice(third, in_flight, |at, end| hyper_alone(Arc::clone(&plain_links[at]), end)).await;
+            let tallies = if round == 0 { &mut warm_up } else { &mut tallies };
+            for turn in 0..tallies.len() {
+                let transport = (round + turn) % tallies.len();
+                let tally = &mut tallies[transport];
+                match transport {
+                    0 => slice(tally, in_flight, |_, end| over_mtls(pool.clone(), end)).await,
+                    1 => slice(tally, in_flight, |at, end| hyper_alone(Arc::clone(&tls_links[at]), end)).await,
+                    _ => slice(tally, in_flight, |at, end| hyper_alone(Arc::clone(&plain_links[at]), end)).await,
+                }
+            }
         }
     });
+    let [mut mtls, mut alone, mut plaintext] = tallies;
     println!(r#"{{"mtls":{},"tls_alone":{},"plaintext":{}}}"#, mtls.json(), alone.json(), plaintext.json());
 }
 
