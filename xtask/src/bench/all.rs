@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{
     BENCHES, Bench, interrupt,
-    options::{Options, RUNS, Spec, switch},
+    options::{Options, RUNS, Spec, Usage, switch},
 };
 use crate::shell;
 
@@ -40,7 +40,7 @@ pub fn run(options: &Options) -> Result<()> {
     let runs = options.runs()?.to_string();
     let (quick, long) = (options.has("--quick"), options.has("--long"));
     if quick && long {
-        bail!("--quick and --long: one of them");
+        return Err(Usage("--quick and --long: one of them".to_owned()).into());
     }
     let mut failed = Vec::new();
     for (name, short, usual, full) in PLANS {

@@ -9,8 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{figure::quantile, interrupt};
-use crate::shell;
+use super::{figure::quantile, interrupt, leftovers};
 
 const BLOCK: usize = 4096;
 
@@ -20,7 +19,7 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     /// A new one.
     pub fn create(name: &str) -> Result<Self> {
-        let path = shell::target().join(format!("bench-data-{name}-{}", std::process::id()));
+        let path = leftovers::directory(name);
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
     }

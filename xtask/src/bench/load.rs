@@ -111,7 +111,7 @@ impl Beside {
     pub fn report(self) -> Result<Value> {
         let ended = self.running.wait()?;
         let report: Value = serde_json::from_slice(&ended.output)
-            .with_context(|| format!("the generator answered no JSON ({})", ended.status))?;
+            .with_context(|| format!("the generator answered no JSON ({})", ended.in_words()))?;
         if let Some(error) = report.get("error").and_then(Value::as_str) {
             bail!("the generator: {error} ({})", report["help"].as_str().unwrap_or_default());
         }

@@ -11,6 +11,7 @@ mod engines;
 mod figure;
 mod hop;
 mod interrupt;
+mod leftovers;
 mod load;
 mod open_loop;
 mod options;
@@ -71,6 +72,7 @@ impl Bench {
     fn start(&self, words: &[&str]) -> Result<()> {
         let options = Options::read(self.name, words, self.options)?;
         interrupt::install();
+        leftovers::remove();
         (self.run)(&options)
     }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     child::{self, Running},
-    interrupt, proc,
+    interrupt, leftovers, proc,
 };
 use crate::shell;
 
@@ -44,7 +44,7 @@ impl Platform {
 
     /// The same with a configuration file, unless `config` is empty.
     pub fn start_with(name: &str, config: &str) -> Result<Self> {
-        let root = shell::target().join(format!("bench-data-{name}-{}", std::process::id()));
+        let root = leftovers::directory(name);
         if root.exists() {
             fs::remove_dir_all(&root)?;
         }
@@ -74,7 +74,7 @@ impl Platform {
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
+        let child = child::in_own_group(&mut command).stdout(Stdio::piped()).spawn();
         let child = self.child.insert(child.context("cannot start zizon")?);
         let output = child.stdout.take().context("no standard output")?;
         let (ready, seen) = channel();
@@ -112,14 +112,14 @@ impl Platform {
     /// Starts a `zizon` command against it.
     pub fn command(&self, arguments: &[&str]) -> Result<Running> {
         let mut command = Command::new(shell::zizon());
-        command.args(arguments).arg("--data").arg(&self.data).arg("--json").stderr(Stdio::null());
-        Running::start(&mut command)
+        command.args(arguments).arg("--data").arg(&self.data).arg("--json");
+        Running::quiet(&mut command)
     }
 
     /// Runs a `zizon` command against it that answers one JSON document.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let ended = self.command(arguments)?.wait()?;
-        let named = || format!("zizon {} answered no JSON ({})", arguments.join(" "), ended.status);
+        let named = || format!("zizon {} answered no JSON ({})", arguments.join(" "), ended.in_words());
         let answer: Value = serde_json::from_slice(&ended.output).with_context(named)?;
         if let Some(error) = answer.get("error").and_then(Value::as_str) {
             bail!("zizon {}: {error}", arguments.join(" "));

@@ -40,7 +40,8 @@ const ROLES: [&str; 4] = ["edge", "orders", "catalog", "identity"];
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
     let minutes = options.number("--minutes", 1..=24 * 60)?;
-    let ttl = options.seconds("--ttl", 5..=86_400)?.min((minutes * 15).max(15));
+    let ttl_asked = options.seconds("--ttl", 5..=86_400)?;
+    let ttl = ttl_asked.min((minutes * 15).max(15));
     let share = options.number("--share", 1..=100)?;
     let every = options.seconds("--every", 1..=300)?;
     let capacity_seconds = options.seconds("--capacity-seconds", 1..=600)?;
@@ -80,7 +81,7 @@ pub fn run(options: &Options) -> Result<()> {
         Figure::less("errors", "count").with([number(&report, "errors")]),
     ];
     figures.extend(thirds.figures());
-    let settings = json!({ "minutes": minutes, "ttl": ttl, "share_percent": share });
+    let settings = json!({ "minutes": minutes, "ttl": ttl, "ttl_asked": ttl_asked, "share_percent": share });
     publish("soak", &settings, &figures, &goals)
 }
 
@@ -123,7 +124,7 @@ fn sample(platform: &Platform, at: Duration, progress: &[Value], every: u64) -> 
     let text = platform.metrics("/metrics")?;
     let processes = platform.processes()?;
     let recent = &progress[progress.len().saturating_sub(usize::try_from(every)?)..];
-    let mean = |name: &str| {
+    let middle = |name: &str| {
         let values: Vec<f64> = recent.iter().map(|line| number(line, name)).collect();
         super::figure::median(&values)
     };
@@ -133,9 +134,9 @@ fn sample(platform: &Platform, at: Duration, progress: &[Value], every: u64) -> 
     };
     Ok(Sample {
         at_s: at.as_secs_f64(),
-        rate: mean("rate"),
-        p50_ms: mean("recent_p50_ms"),
-        p99_ms: mean("recent_p99_ms"),
+        rate: middle("rate"),
+        p50_ms: middle("recent_p50_ms"),
+        p99_ms: middle("recent_p99_ms"),
         memory_mb: each(&resident_mb),
         descriptors: each(&descriptors),
         threads: each(&threads),
@@ -156,7 +157,8 @@ fn bytes(platform: &Platform) -> f64 {
 fn verify(platform: &Platform) -> Result<bool> {
     let file = platform.file("acks.jsonl");
     let ended = platform.command(&["verify", "--acks", &file.to_string_lossy()])?.wait()?;
-    let report: Value = serde_json::from_slice(&ended.output).context("zizon verify answered no JSON")?;
+    let named = || format!("zizon verify answered no JSON ({})", ended.in_words());
+    let report: Value = serde_json::from_slice(&ended.output).with_context(named)?;
     println!("verify: {} of the acknowledged orders checked, {}", report["checked"], ended.status);
     Ok(ended.status.success())
 }
@@ -164,7 +166,8 @@ fn verify(platform: &Platform) -> Result<bool> {
 /// Whether the stopped platform's files agree.
 fn fsck(platform: &Platform) -> Result<bool> {
     let ended = platform.command(&["fsck"])?.wait()?;
-    let report: Value = serde_json::from_slice(&ended.output).context("zizon fsck answered no JSON")?;
+    let named = || format!("zizon fsck answered no JSON ({})", ended.in_words());
+    let report: Value = serde_json::from_slice(&ended.output).with_context(named)?;
     if report.get("ok").is_none() {
         bail!("zizon fsck: {report}");
     }

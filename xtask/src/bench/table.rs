@@ -25,7 +25,7 @@ pub const OPTIONS: &[Spec] = &[
 pub fn run(options: &Options) -> Result<()> {
     let runs = options.runs()?;
     let seconds = options.seconds("--seconds", 1..=3_600)?.to_string();
-    let in_flight = options.number("--in-flight", 0..=65_536)?.to_string();
+    let in_flight = options.number("--in-flight", 1..=65_536)?.to_string();
     let skus = options.number("--skus", 1..=1_000_000)?.to_string();
     build(&["build", "--release", "--package", "zizon-table", "--example", "bench_table"])?;
     let file = shell::target().join("release/examples/bench_table");
