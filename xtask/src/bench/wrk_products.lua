@@ -1,5 +1,7 @@
 -- Reads of random products for wrk. Arguments after `--`: how many products there are, and a seed.
 
+dofile((debug.getinfo(1, "S").source:match("^@(.*/)") or "") .. "wrk_result.lua")
+
 local before, after
 local count = 1
 
@@ -12,13 +14,5 @@ function init(args)
 end
 
 function request()
-  return table.concat({ before, string.format("%06d", math.random(0, count - 1)), after })
-end
-
-function done(summary, latency, requests)
-  local errors = summary.errors
-  print(string.format(
-    'RESULT {"requests":%d,"duration_us":%d,"status_errors":%d,"socket_errors":%d,"p50_us":%d,"p99_us":%d}',
-    summary.requests, summary.duration, errors.status, errors.connect + errors.read + errors.write + errors.timeout,
-    latency:percentile(50), latency:percentile(99)))
+  return before .. string.format("%06d", math.random(0, count - 1)) .. after
 end
