@@ -3,22 +3,32 @@
 //! conditions and durability for every engine.
 //!
 //! ```text
-//! zizon-bench-engines table|rocksdb|sqlite --dir DIR [--seconds 5] [--in-flight 256] [--products 10000]
+//! zizon-bench-engines table|rocksdb|sqlite --dir DIR [--warmup-seconds 10] [--seconds 10] [--in-flight 256]
+//!     [--products 10000] [--gather-us 1000]
 //! ```
+//! There are two programs. `zizon-bench-engines` allocates with the C library, as RocksDB and SQLite come.
+//! `zizon-bench-engines-mimalloc` allocates with mimalloc in all of the process, the C++ and C of RocksDB and SQLite
+//! included: the allocator of the product.
+//!
+//! What is done in the warm-up is not counted: by then logs have their size and are reused, and the first memtables are
+//! written out. `--gather-us` is the longest pause after a large group, the same rule for every engine (0: none).
 //!
 //! Prints one JSON document. CPU is that of the whole process: clients, writer, background work. After the run the
 //! engine is closed and opened again, and what it acknowledged is looked for: every counter, and orders by sample.
 
+mod gather;
 mod ours;
 mod plan;
 mod rocks;
 mod sqlite;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use gather::Gather;
 use plan::{Order, SHARDS, TAKEN, UNITS};
 use serde_json::{Value, json};
 
@@ -29,7 +39,7 @@ const SAMPLE: usize = 20_000;
 
 /// What the clients need of an engine.
 pub(crate) trait Engine: Sized {
-    fn open(directory: &Path) -> Result<Self, Failure>;
+    fn open(directory: &Path, gather: Gather) -> Result<Self, Failure>;
     /// Writes the counters of all products.
     async fn seed(&self, products: u64) -> Result<(), Failure>;
     /// Answers once the plan is durable; `false` when a condition did not hold.
@@ -45,15 +55,19 @@ pub(crate) trait Engine: Sized {
 struct Args {
     engine: String,
     directory: PathBuf,
+    warmup_seconds: u64,
     seconds: u64,
     in_flight: usize,
     products: u64,
+    gather: Gather,
 }
 
-fn main() -> ExitCode {
+/// The program: measures what the command line asks for. `allocator` is the one that it was built with.
+pub fn main(allocator: &str) -> ExitCode {
     let done = parse(std::env::args().skip(1)).map_err(Failure::from).and_then(|args| run(&args));
     match done {
-        Ok(report) => {
+        Ok(mut report) => {
+            report["allocator"] = allocator.into();
             println!("{report}");
             ExitCode::SUCCESS
         }
@@ -66,19 +80,34 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
     let engine = args.next().ok_or("name an engine: table, rocksdb or sqlite")?;
-    let mut parsed = Args { engine, directory: PathBuf::new(), seconds: 5, in_flight: 256, products: 10_000 };
+    let mut parsed = Args {
+        engine,
+        directory: PathBuf::new(),
+        warmup_seconds: 10,
+        seconds: 10,
+        in_flight: 256,
+        products: 10_000,
+        gather: Gather::at_most(Duration::from_millis(1)),
+    };
     while let Some(name) = args.next() {
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
-        let number = || match value.parse::<u32>() {
-            Ok(number) if number > 0 => Ok(number),
-            _ => Err(format!("{name} needs a number from 1 on, not {value}")),
+        let whole = || value.parse::<u32>().map_err(|_| format!("{name} needs a whole number, not {value}"));
+        let number = || match whole()? {
+            0 => Err(format!("{name} needs a number from 1 on, not {value}")),
+            number => Ok(number),
         };
         match name.as_str() {
             "--dir" => parsed.directory = PathBuf::from(&value),
+            "--warmup-seconds" => parsed.warmup_seconds = whole()?.into(),
+            "--gather-us" => parsed.gather = Gather::at_most(Duration::from_micros(whole()?.into())),
             "--seconds" => parsed.seconds = number()?.into(),
             "--in-flight" => parsed.in_flight = number()? as usize,
             "--products" => parsed.products = number()?.into(),
-            _ => return Err(format!("unknown option {name}; there are --dir, --seconds, --in-flight, --products")),
+            _ => {
+                return Err(format!(
+                    "unknown option {name}; there are --dir, --warmup-seconds, --seconds, --in-flight, --products, --gather-us"
+                ));
+            }
         }
     }
     if parsed.directory.as_os_str().is_empty() {
@@ -104,15 +133,18 @@ fn run(args: &Args) -> Result<Value, Failure> {
 
 async fn measure<E: Engine + 'static>(args: &Args, directory: &Path) -> Result<Value, Failure> {
     let directory = directory.join("data");
-    let engine = Rc::new(E::open(&directory)?);
+    let engine = Rc::new(E::open(&directory, args.gather)?);
     engine.seed(args.products).await?;
-    let groups = engine.groups();
-    let (cpu, written, start) = (cpu_us(), written_bytes(), Instant::now());
-    let end = start + Duration::from_secs(args.seconds);
+    let count_from = Instant::now() + Duration::from_secs(args.warmup_seconds);
+    let span = Rc::new(Span { counts: Cell::new(false), end: count_from + Duration::from_secs(args.seconds) });
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..args.in_flight {
-        clients.spawn_local(order(Rc::clone(&engine), client, args.products, end));
+        clients.spawn_local(order(Rc::clone(&engine), client, args.products, Rc::clone(&span)));
     }
+    tokio::time::sleep_until(count_from.into()).await;
+    let groups = engine.groups();
+    let (cpu, written, start) = (cpu_us(), written_bytes(), Instant::now());
+    span.counts.set(true);
     let mut done = vec![Done::default(); args.in_flight];
     while let Some(client) = clients.join_next().await {
         let (client, what) = client??;
@@ -126,6 +158,7 @@ async fn measure<E: Engine + 'static>(args: &Args, directory: &Path) -> Result<V
     let disk = bytes_under(&directory)?;
     let checked = check::<E>(args, &directory, &done).await?;
 
+    let taken: u64 = done.iter().map(|client| client.taken).sum();
     let mut latencies: Vec<u32> = done.iter().flat_map(|client| client.latencies.iter().copied()).collect();
     latencies.sort_unstable();
     let refused: u64 = done.iter().map(|client| client.refused).sum();
@@ -134,6 +167,7 @@ async fn measure<E: Engine + 'static>(args: &Args, directory: &Path) -> Result<V
         "engine": args.engine,
         "plans_per_s": latencies.len() as f64 / elapsed.as_secs_f64(),
         "plans": latencies.len(),
+        "plans_with_warm_up": taken,
         "refused": refused,
         "cpu_us_per_plan": cpu as f64 / plans,
         "p50_ms": quantile(&latencies, 500),
@@ -141,7 +175,7 @@ async fn measure<E: Engine + 'static>(args: &Args, directory: &Path) -> Result<V
         "groups": groups,
         "group_mean": plans / groups.max(1) as f64,
         "written_bytes_per_plan": written as f64 / plans,
-        "disk_bytes_per_plan": disk as f64 / plans,
+        "disk_bytes_per_plan": disk as f64 / taken.max(1) as f64,
         "resident_mb": resident_mb,
         "orders_checked": checked,
     }))
@@ -149,21 +183,38 @@ async fn measure<E: Engine + 'static>(args: &Args, directory: &Path) -> Result<V
 
 #[derive(Clone, Default)]
 struct Done {
-    /// Microseconds of each plan that was taken.
+    /// Microseconds of each plan that was started and taken while it counted.
     latencies: Vec<u32>,
+    /// Plans taken, those of the warm-up included.
+    taken: u64,
     refused: u64,
 }
 
+/// When clients work.
+struct Span {
+    /// Whether the warm-up is over.
+    counts: Cell<bool>,
+    end: Instant,
+}
+
 /// One client: the next order when the last one is durable.
-async fn order<E: Engine>(engine: Rc<E>, client: usize, products: u64, end: Instant) -> Result<(usize, Done), Failure> {
-    let mut done = Done { latencies: Vec::with_capacity(1 << 12), refused: 0 };
+async fn order<E: Engine>(
+    engine: Rc<E>,
+    client: usize,
+    products: u64,
+    span: Rc<Span>,
+) -> Result<(usize, Done), Failure> {
+    let mut done = Done { latencies: Vec::with_capacity(1 << 12), ..Done::default() };
     for n in 0_u64.. {
-        let start = Instant::now();
-        if start >= end {
+        let (start, counts) = (Instant::now(), span.counts.get());
+        if start >= span.end {
             break;
         }
         if engine.place(Order::new(client, n, products)).await? {
-            done.latencies.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
+            done.taken += 1;
+            if counts {
+                done.latencies.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
+            }
         } else {
             done.refused += 1;
         }
@@ -173,8 +224,8 @@ async fn order<E: Engine>(engine: Rc<E>, client: usize, products: u64, end: Inst
 
 /// Opens what was closed and looks for what was acknowledged.
 async fn check<E: Engine>(args: &Args, directory: &Path, done: &[Done]) -> Result<usize, Failure> {
-    let engine = E::open(directory)?;
-    let plans: usize = done.iter().map(|client| client.latencies.len()).sum();
+    let engine = E::open(directory, args.gather)?;
+    let plans: u64 = done.iter().map(|client| client.taken).sum();
     let mut available = 0;
     for product in 0..args.products {
         available += engine.available(product).await?;
@@ -189,11 +240,11 @@ async fn check<E: Engine>(args: &Args, directory: &Path, done: &[Done]) -> Resul
     if refused > 0 {
         return Err(format!("{refused} plans were refused, though every condition holds").into());
     }
-    let step = (plans / SAMPLE).max(1);
-    let all = done.iter().enumerate().flat_map(|(client, done)| (0..done.latencies.len()).map(move |n| (client, n)));
+    let step = (usize::try_from(plans)? / SAMPLE).max(1);
+    let all = done.iter().enumerate().flat_map(|(client, done)| (0..done.taken).map(move |n| (client, n)));
     let mut checked = 0;
     for (client, n) in all.step_by(step) {
-        let order = Order::new(client, n as u64, args.products);
+        let order = Order::new(client, n, args.products);
         if !engine.has(order).await? {
             return Err(format!("acknowledged order {n} of client {client} is not there").into());
         }

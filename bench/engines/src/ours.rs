@@ -7,6 +7,7 @@ use bytes::Bytes;
 use zizon_journal::Env;
 use zizon_table::{Cond, EmbeddedTable, EngineOptions, Item, Key, Op, Patch, Path as Attr, Table, WriteError};
 
+use crate::gather::Gather;
 use crate::plan::{DOCUMENT, Order, SHARDS, TAKEN, UNITS, counter_partition};
 use crate::{Engine, Failure};
 
@@ -19,8 +20,9 @@ pub struct Ours {
 }
 
 impl Engine for Ours {
-    fn open(directory: &Path) -> Result<Self, Failure> {
-        let table = EmbeddedTable::open(directory, EngineOptions::default(), Env::real())?;
+    fn open(directory: &Path, gather: Gather) -> Result<Self, Failure> {
+        let options = EngineOptions { gather_max: gather.0, ..EngineOptions::default() };
+        let table = EmbeddedTable::open(directory, options, Env::real())?;
         Ok(Self { table, document: Bytes::from(vec![0x5a; DOCUMENT]) })
     }
 

@@ -8,12 +8,14 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use hashbrown::{HashMap, HashSet};
 use parking_lot::{Condvar, Mutex};
 use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Options, WriteBatch, WriteOptions};
 use tokio::sync::oneshot;
 
+use crate::gather::Gather;
 use crate::plan::{Counter, Order, SHARDS, counter_key};
 use crate::{Engine, Failure};
 
@@ -56,12 +58,12 @@ struct Held {
 }
 
 impl Engine for Rocks {
-    fn open(directory: &Path) -> Result<Self, Failure> {
+    fn open(directory: &Path, gather: Gather) -> Result<Self, Failure> {
         let state = State { gathering: 1, ..State::default() };
         let db = DB::open(&options(), directory)?;
         let shared = Arc::new(Shared { db, state: Mutex::new(state), gathered: Condvar::new() });
         let writing = Arc::clone(&shared);
-        let writer = std::thread::Builder::new().name("writer".into()).spawn(move || write_groups(&writing))?;
+        let writer = std::thread::Builder::new().name("writer".into()).spawn(move || write_groups(&writing, gather))?;
         Ok(Self { shared, writer: Some(writer) })
     }
 
@@ -163,7 +165,7 @@ fn evaluate(
 }
 
 /// Writes group after group until closed and nothing gathers.
-fn write_groups(shared: &Shared) {
+fn write_groups(shared: &Shared, gather: Gather) {
     loop {
         let (batch, waiting, orders) = {
             let mut state = shared.state.lock();
@@ -177,12 +179,15 @@ fn write_groups(shared: &Shared) {
             state.groups += 1;
             (std::mem::take(&mut state.batch), std::mem::take(&mut state.waiting), std::mem::take(&mut state.orders))
         };
+        let (began, plans) = (Instant::now(), waiting.len());
         let written = shared.db.write_opt(batch, &synced()).map_err(|error| error.to_string());
+        let wrote = began.elapsed();
         settle(&mut shared.state.lock(), &orders);
         for waiter in waiting {
             // A caller that has gone away needs no answer.
             let _ = waiter.send(written.clone());
         }
+        gather.pause(wrote, plans);
     }
 }
 

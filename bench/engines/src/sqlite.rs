@@ -4,11 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, params};
 use tokio::sync::oneshot;
 
+use crate::gather::Gather;
 use crate::plan::{DOCUMENT, Order, SHARDS, TAKEN, UNITS, counter_key};
 use crate::{Engine, Failure};
 
@@ -63,7 +65,7 @@ enum Question {
 }
 
 impl Engine for Sqlite {
-    fn open(directory: &Path) -> Result<Self, Failure> {
+    fn open(directory: &Path, gather: Gather) -> Result<Self, Failure> {
         std::fs::create_dir_all(directory)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(directory.join(DATABASE), flags)?;
@@ -71,7 +73,8 @@ impl Engine for Sqlite {
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         let shared = Arc::new(Shared::default());
         let writing = Arc::clone(&shared);
-        let writer = std::thread::Builder::new().name("writer".into()).spawn(move || serve(&writing, &connection))?;
+        let writer =
+            std::thread::Builder::new().name("writer".into()).spawn(move || serve(&writing, &connection, gather))?;
         Ok(Self { shared, writer: Some(writer) })
     }
 
@@ -128,7 +131,7 @@ impl Drop for Sqlite {
 }
 
 /// Answers until closed and nothing waits.
-fn serve(shared: &Shared, connection: &Connection) {
+fn serve(shared: &Shared, connection: &Connection, gather: Gather) {
     loop {
         let (group, questions) = {
             let mut queue = shared.queue.lock();
@@ -141,31 +144,36 @@ fn serve(shared: &Shared, connection: &Connection) {
             queue.groups += u64::from(!queue.waiting.is_empty());
             (std::mem::take(&mut queue.waiting), std::mem::take(&mut queue.questions))
         };
-        if !group.is_empty() {
-            write_group(connection, group);
-        }
+        let plans = group.len();
+        let wrote = if plans > 0 { write_group(connection, group) } else { Duration::ZERO };
         for (question, done) in questions {
             // A caller that has gone away needs no answer.
             let _ = done.send(answer(connection, &question).map_err(|error| error.to_string()));
         }
+        gather.pause(wrote, plans);
     }
 }
 
-/// One transaction for all that wait; nobody is answered before it is synced.
-fn write_group(connection: &Connection, group: Vec<(Order, oneshot::Sender<Answer>)>) {
+/// One transaction for all that wait; nobody is answered before it is synced. Returns how long it took to end it, which
+/// writes and syncs the log.
+fn write_group(connection: &Connection, group: Vec<(Order, oneshot::Sender<Answer>)>) -> Duration {
     let orders: Vec<Order> = group.iter().map(|(order, _)| *order).collect();
-    let written = transaction(connection, &orders).map_err(|error| error.to_string());
+    let mut wrote = Duration::ZERO;
+    let written = transaction(connection, &orders, &mut wrote).map_err(|error| error.to_string());
     for (at, (_, done)) in group.into_iter().enumerate() {
         let _ = done.send(written.as_ref().map(|taken| taken[at]).map_err(Clone::clone));
     }
+    wrote
 }
 
 /// Which of the orders were taken.
-fn transaction(connection: &Connection, orders: &[Order]) -> rusqlite::Result<Vec<bool>> {
+fn transaction(connection: &Connection, orders: &[Order], wrote: &mut Duration) -> rusqlite::Result<Vec<bool>> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let taken = place_all(connection, orders);
     let end = if taken.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let began = Instant::now();
     connection.prepare_cached(end)?.execute([])?;
+    *wrote = began.elapsed();
     taken
 }
 

@@ -31,7 +31,7 @@ const PLANS: &[Plan] = &[
     ("open-loop", Some("--duration 3s --rate 1000 --disk-seconds 1"), Some(""), Some("")),
     ("overload", Some("--seconds 2 --capacity-seconds 2"), Some("--seconds 20"), Some("")),
     ("stored", Some("--orders 20000 --first 2000 --seconds 1 --settle-seconds 1"), Some("--orders 1000000"), Some("")),
-    ("engines", Some("--seconds 1"), Some(""), Some("")),
+    ("engines", Some("--seconds 1 --warmup-seconds 1"), Some(""), Some("")),
     ("soak", None, None, Some("")),
 ];
 
