@@ -29,8 +29,8 @@ fn remove_in(target: &Path) {
         }
         if let Some(pid) = user(&path) {
             println!(
-                "{} was left by a benchmark that was killed, and process {pid} still runs in it; when that has ended, \
-                 the next benchmark removes it",
+                "{} was left by a benchmark that was killed, and process {pid} still runs in it; end that (kill {pid}), \
+                 and the next benchmark removes it",
                 path.display()
             );
             continue;

@@ -55,7 +55,7 @@ pub fn run(options: &Options) -> Result<()> {
     build(&["build", "--release", "--package", "zizon"])?;
     let mut platform = Platform::start_with("stored", CONFIG)?;
     let empty = platform.disk_bytes();
-    let mut stored = fill(&platform, orders)?;
+    let mut stored = fill(&platform, "all", orders)?;
     let mut pairs = Pairs::new();
     for run in 1..=runs {
         stored += pairs.measure(&platform, run, first, &format!("{seconds}s"))?;
@@ -117,8 +117,8 @@ fn enough_room(orders: u64) -> Result<()> {
     Ok(())
 }
 
-/// Orders until `target` are stored, with a line of progress; returns how many there are.
-fn fill(platform: &Platform, target: u64) -> Result<f64> {
+/// Orders until `target` are stored in the platform called `at`, with a line of progress; returns how many there are.
+fn fill(platform: &Platform, at: &str, target: u64) -> Result<f64> {
     let pid = platform.pid("orders")?;
     #[expect(clippy::cast_precision_loss, reason = "orders stay below 2^52")]
     let target = target as f64;
@@ -133,7 +133,7 @@ fn fill(platform: &Platform, target: u64) -> Result<f64> {
         }
         stored += done;
         note(&format!(
-            "{} of {} stored, {}/s, p99 {} ms, orders {:.0} MB",
+            "{at}: {} of {} stored, {}/s, p99 {} ms, orders {:.0} MB",
             shown(stored),
             shown(target),
             shown(number(&report, "achieved_rate")),
@@ -183,7 +183,7 @@ impl Pairs {
     fn measure(&mut self, platform: &Platform, run: usize, first: u64, duration: &str) -> Result<f64> {
         // A new one for each pair: after a few slices it would not be small any more.
         let small = Platform::start_with("stored-few", CONFIG)?;
-        fill(&small, first)?;
+        fill(&small, "few", first)?;
         let slice = |of: &Platform| Load::closed(duration).slice(of);
         // Each goes first in half of the pairs.
         let (few, many) = if run % 2 == 1 {
