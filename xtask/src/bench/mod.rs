@@ -126,7 +126,15 @@ mod tests {
 
     #[test]
     fn mistakes_are_usage_errors() {
-        for words in [&[][..], &["nothing"], &["table", "--second", "1"], &["stored", "--orders", "1", "--runs", "1"]] {
+        let mistakes: [&[&str]; 6] = [
+            &[],
+            &["nothing"],
+            &["table", "--second", "1"],
+            &["table", "--in-flight", "0"],
+            &["stored", "--orders", "1", "--runs", "1"],
+            &["all", "--quick", "--long"],
+        ];
+        for words in mistakes {
             let error = run(words).map(drop).unwrap_err();
             assert!(error.is::<Usage>(), "{words:?}: {error:#}");
         }

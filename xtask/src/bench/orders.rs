@@ -62,7 +62,9 @@ pub fn run(options: &Options) -> Result<()> {
         kinds.rotate_left(1);
     }
     kinds.sort_by_key(|kind| kind.keys != "fresh");
-    let settings = json!({ "runs": runs, "seconds": seconds, "connections": connections, "keys": options.text("--keys"), "rate": rate });
+    let settings = json!({
+        "runs": runs, "seconds": seconds, "connections": connections, "keys": options.text("--keys"), "rate": rate,
+    });
     let mut goals = Vec::new();
     let mut ratio = None;
     if let [fresh, fixed] = kinds.as_slice() {
