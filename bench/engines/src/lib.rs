@@ -3,7 +3,7 @@
 //! conditions and durability for every engine.
 //!
 //! ```text
-//! zizon-bench-engines table|rocksdb|sqlite --dir DIR [--warmup-seconds 10] [--seconds 10] [--in-flight 256]
+//! zizon-bench-engines table|rocksdb|rocksdb-feed|sqlite --dir DIR [--warmup-seconds 10] [--seconds 10] [--in-flight 256]
 //!     [--products 10000] [--gather-us 1000]
 //! ```
 //! There are two programs. `zizon-bench-engines` allocates with the C library, as RocksDB and SQLite come.
@@ -79,7 +79,7 @@ pub fn main(allocator: &str) -> ExitCode {
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
-    let engine = args.next().ok_or("name an engine: table, rocksdb or sqlite")?;
+    let engine = args.next().ok_or("name an engine: table, rocksdb, rocksdb-feed or sqlite")?;
     let mut parsed = Args {
         engine,
         directory: PathBuf::new(),
@@ -125,9 +125,10 @@ fn run(args: &Args) -> Result<Value, Failure> {
     let local = tokio::task::LocalSet::new();
     match args.engine.as_str() {
         "table" => runtime.block_on(local.run_until(measure::<ours::Ours>(args, scratch.path()))),
-        "rocksdb" => runtime.block_on(local.run_until(measure::<rocks::Rocks>(args, scratch.path()))),
+        "rocksdb" => runtime.block_on(local.run_until(measure::<rocks::Rocks<false>>(args, scratch.path()))),
+        "rocksdb-feed" => runtime.block_on(local.run_until(measure::<rocks::Rocks<true>>(args, scratch.path()))),
         "sqlite" => runtime.block_on(local.run_until(measure::<sqlite::Sqlite>(args, scratch.path()))),
-        other => Err(format!("unknown engine {other}; there are table, rocksdb and sqlite").into()),
+        other => Err(format!("unknown engine {other}; there are table, rocksdb, rocksdb-feed and sqlite").into()),
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use hashbrown::{HashMap, HashSet};
 use parking_lot::{Condvar, Mutex};
-use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Options, WriteBatch, WriteOptions};
+use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, IteratorMode, Options, WriteBatch, WriteOptions};
 use tokio::sync::oneshot;
 
 use crate::gather::Gather;
@@ -24,7 +24,9 @@ const HOT: usize = 65_536;
 const MEMTABLE: usize = 64 << 20;
 const BLOCK_CACHE: usize = 64 << 20;
 
-pub struct Rocks {
+/// With `FEED` it also keeps every plan under its number, in the same batch: what our table's journal is to whoever reads
+/// its changes, and what a database that forgets its log once it is written out has to store besides.
+pub struct Rocks<const FEED: bool> {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
 }
@@ -50,6 +52,8 @@ struct State {
     durable: u64,
     groups: u64,
     closed: bool,
+    /// Number of the next plan, when plans are kept.
+    feed: Option<u64>,
 }
 
 struct Held {
@@ -57,10 +61,11 @@ struct Held {
     batch: u64,
 }
 
-impl Engine for Rocks {
+impl<const FEED: bool> Engine for Rocks<FEED> {
     fn open(directory: &Path, gather: Gather) -> Result<Self, Failure> {
-        let state = State { gathering: 1, ..State::default() };
         let db = DB::open(&options(), directory)?;
+        let feed = if FEED { Some(next_of_feed(&db)?) } else { None };
+        let state = State { gathering: 1, feed, ..State::default() };
         let shared = Arc::new(Shared { db, state: Mutex::new(state), gathered: Condvar::new() });
         let writing = Arc::clone(&shared);
         let writer = std::thread::Builder::new().name("writer".into()).spawn(move || write_groups(&writing, gather))?;
@@ -112,7 +117,7 @@ impl Engine for Rocks {
     }
 }
 
-impl Rocks {
+impl<const FEED: bool> Rocks<FEED> {
     fn end(&mut self) {
         self.shared.state.lock().closed = true;
         self.shared.gathered.notify_one();
@@ -122,7 +127,7 @@ impl Rocks {
     }
 }
 
-impl Drop for Rocks {
+impl<const FEED: bool> Drop for Rocks<FEED> {
     fn drop(&mut self) {
         self.end();
     }
@@ -152,7 +157,12 @@ fn evaluate(
         }
     }
     let batch = state.gathering;
-    state.batch.put(&key, order.value());
+    let value = order.value();
+    if let Some(number) = &mut state.feed {
+        state.batch.put(feed_key(*number), change(&key, &value, &taken));
+        *number += 1;
+    }
+    state.batch.put(&key, value);
     for (key, counter) in taken {
         state.batch.put(&key, counter.to_bytes());
         state.counters.insert(key, Held { counter, batch });
@@ -162,6 +172,40 @@ fn evaluate(
     let (done, durable) = oneshot::channel();
     state.waiting.push(done);
     Ok(Some(durable))
+}
+
+/// What all keys of the feed begin with, and no other: it is behind all of them.
+const FEED_PREFIX: u8 = 0xff;
+
+fn feed_key(number: u64) -> [u8; 9] {
+    let mut key = [FEED_PREFIX; 9];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn next_of_feed(db: &DB) -> Result<u64, Failure> {
+    let Some(last) = db.iterator(IteratorMode::End).next() else { return Ok(0) };
+    let (key, _) = last?;
+    Ok(match *key {
+        [FEED_PREFIX, ref number @ ..] => u64::from_be_bytes(number.try_into()?) + 1,
+        _ => 0,
+    })
+}
+
+/// A plan as its reader sees it: every item with its new value, each with its length before it.
+fn change(order: &[u8], value: &[u8], taken: &[(Vec<u8>, Counter)]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(512);
+    let mut put = |part: &[u8]| {
+        bytes.extend_from_slice(&u16::try_from(part.len()).unwrap_or(u16::MAX).to_le_bytes());
+        bytes.extend_from_slice(part);
+    };
+    put(order);
+    put(value);
+    for (key, counter) in taken {
+        put(key);
+        put(&counter.to_bytes());
+    }
+    bytes
 }
 
 /// Writes group after group until closed and nothing gathers.

@@ -1,7 +1,8 @@
 //! The same writes over RocksDB, SQLite and our table, in alternating order of one run on one disk.
 //!
 //! Our table allocates as the product does, with mimalloc. RocksDB and SQLite run twice: as they come, with the C library's
-//! allocator, and with mimalloc for all they allocate. The table is compared with the faster of the two. All of them pause
+//! allocator, and with mimalloc for all they allocate. The table is compared with the faster of the two. RocksDB runs once more
+//! doing all that the table does: keeping every plan for whoever reads the changes. All of them pause
 //! in the same way after a large group, and none is measured before its warm-up is over.
 
 use std::{path::PathBuf, process::Command};
@@ -30,12 +31,13 @@ pub const OPTIONS: &[Spec] = &[
 ];
 
 /// What is measured: an engine, how it is called in the figures, and whether it allocates with mimalloc.
-const ENGINES: [(&str, &str, bool); 5] = [
+const ENGINES: [(&str, &str, bool); 6] = [
     ("table", "table", true),
     ("rocksdb", "rocksdb", false),
     ("rocksdb", "rocksdb with mimalloc", true),
     ("sqlite", "sqlite", false),
     ("sqlite", "sqlite with mimalloc", true),
+    ("rocksdb-feed", "rocksdb with a feed", false),
 ];
 /// Goals: plans per second and CPU per plan of the table, and its rate over the others'.
 const RATE: f64 = 100_000.0;
@@ -94,7 +96,7 @@ pub fn run(options: &Options) -> Result<()> {
         ),
         Goal::new(
             "table >= 2 x SQLite in the same run, whatever that allocates with",
-            least(&ratios[2..]) >= OVER_SQLITE,
+            least(&ratios[2..4]) >= OVER_SQLITE,
         ),
     ];
     let mut figures = ratios;
