@@ -237,6 +237,38 @@ fn a_second_backup_copies_only_what_is_new() {
 }
 
 #[test]
+fn a_copy_of_a_backup_kept_within_it_and_other_peoples_files_outlive_the_next_run() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (data, dir) = (home.path().join("data"), home.path().join("backup"));
+    let mut journal = long_journal(&data, 3);
+    backup(&data, &dir);
+    // Generations: the whole directory, and one under a name that a backup uses itself.
+    for generation in ["old", "orders"] {
+        let copy = dir.join(generation);
+        let copied = Command::new("cp").arg("-a").arg(&dir).arg(home.path().join("copy")).status();
+        assert!(copied.expect("cp runs").success());
+        fs::rename(home.path().join("copy"), &copy).expect("it is moved in");
+    }
+    fs::write(dir.join("notes.tmp"), "the operator's").expect("a file");
+    fs::write(dir.join("notes.0123456789abcdef"), "the operator's").expect("a file");
+    let before = [files(&dir.join("old")), files(&dir.join("orders"))];
+    grow(&mut journal, 3);
+    while journal.maintenance().compress_one().expect("a segment is compressed") {}
+    backup(&data, &dir);
+    backup(&data, &dir);
+    assert!(before == [files(&dir.join("old")), files(&dir.join("orders"))], "no file of a generation is touched");
+    for whole in [dir.clone(), dir.join("old"), dir.join("orders")] {
+        json_of(&["restore", &text(&whole), "--check"]);
+    }
+    assert!(dir.join("notes.tmp").exists() && dir.join("notes.0123456789abcdef").exists());
+
+    let refused = zizon(&["backup", &text(&dir.join("old")), "--data", &text(&data)]);
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    assert!(said(&refused).contains("within the backup"), "{}", said(&refused));
+    assert!(before[0] == files(&dir.join("old")));
+}
+
+#[test]
 fn a_backup_that_is_killed_leaves_the_one_before_whole() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let (data, dir) = (home.path().join("data"), home.path().join("backup"));

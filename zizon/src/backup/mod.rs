@@ -5,24 +5,23 @@
 //! not; restoring one ([`restore`]) makes a data directory and checks it before anybody can use it.
 
 pub mod interrupt;
+mod layout;
 pub mod manifest;
 pub mod place;
 pub mod restore;
 pub mod take;
 
 use std::{
-    io,
-    path::Path,
+    fs, io,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Result;
-use zizon_base::role::Role;
 
 use crate::exit::Failure;
 
-/// Roles with a journal.
-pub const STORES: [Role; 2] = [Role::Catalog, Role::Orders];
+pub use layout::STORES;
 
 /// What goes on, for a progress line.
 pub type Say<'a> = &'a mut dyn FnMut(&str);
@@ -49,7 +48,23 @@ fn random() -> Result<[u8; 16]> {
     Ok(bytes)
 }
 
-/// Refuses one directory inside the other: a copy would hold copies of itself.
+/// The path without links, also where its end is not there yet.
+fn resolved(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    for there in path.ancestors() {
+        match fs::canonicalize(there) {
+            Ok(found) => {
+                let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+                return Ok(if rest.as_os_str().is_empty() { found } else { found.join(rest) });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(file_failure("look at", there, &error).into()),
+        }
+    }
+    Ok(path)
+}
+
+/// Refuses one directory inside the other: a copy would hold copies of itself. Both without links: see [`resolved`].
 fn apart(data: &Path, dir: &Path) -> Result<()> {
     if data.starts_with(dir) || dir.starts_with(data) {
         let message = format!("{} and {} are in one another", dir.display(), data.display());

@@ -8,10 +8,11 @@
 //! | `PATH.tmp` | unfinished |
 //!
 //! A file gets its name once it is durable and is never changed. The manifest is written after all it names, and what it does not
-//! name is removed after that: whenever a backup is ended, the one before is whole.
+//! name is removed after that: whenever a backup is ended, the one before is whole. Only files with names that a backup gives, in
+//! directories that it makes, are ever removed: whatever else is kept in this directory stays, another backup with it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -24,14 +25,14 @@ use zizon_journal::{Fs, LockError, LockGuard, RealFs};
 
 use super::{
     file_failure,
+    layout::{self, TAG_DIGITS},
     manifest::{Entry, Manifest, Unreadable},
 };
 use crate::exit::Failure;
 
 const MANIFEST: &str = "backup.json";
 const LOCK: &str = "backup.lock";
-/// Digits of the hash in a stored file's name.
-const TAG_DIGITS: usize = 16;
+const UNFINISHED: &str = "backup.json.tmp";
 /// Largest manifest, in bytes: a million segments.
 const MANIFEST_BYTES_MAX: u64 = 512 << 20;
 const STEP: usize = 1 << 20;
@@ -55,6 +56,7 @@ pub struct Put {
 impl Place {
     /// Takes `dir` for another backup, making it (0700) where it is not there.
     pub fn begin(dir: &Path) -> Result<Self> {
+        refuse_nested(dir)?;
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| file_failure("make", dir, &error))?;
         let mut entries = fs::read_dir(dir).map_err(|error| file_failure("list", dir, &error))?;
         if entries.next().is_some() && !dir.join(LOCK).exists() && !dir.join(MANIFEST).exists() {
@@ -144,7 +146,7 @@ impl Place {
     /// Makes `manifest` the backup that is there, and removes what it does not name.
     pub fn publish(&self, manifest: &Manifest) -> Result<()> {
         let file = self.dir.join(MANIFEST);
-        let temporary = self.dir.join("backup.json.tmp");
+        let temporary = self.dir.join(UNFINISHED);
         let failed = |error: io::Error| file_failure("write", &file, &error);
         let bytes = manifest.encode()?;
         let mut directories: BTreeSet<PathBuf> = BTreeSet::from([self.dir.clone()]);
@@ -170,22 +172,39 @@ impl Place {
 
     /// Removes files of backups that no manifest names: of one before, or of one that was ended.
     pub fn sweep(&self, manifest: Option<&Manifest>) -> Result<()> {
-        let named: BTreeSet<PathBuf> =
-            manifest.into_iter().flat_map(|manifest| &manifest.files).map(|entry| self.file(entry)).collect();
-        let mut waiting = vec![self.dir.clone()];
-        while let Some(directory) = waiting.pop() {
+        let named: HashSet<&str> =
+            manifest.into_iter().flat_map(|manifest| &manifest.files).map(|entry| entry.stored.as_str()).collect();
+        for below in layout::DIRECTORIES {
+            if self.is_foreign(Path::new(below)) {
+                continue;
+            }
+            let directory = self.dir.join(below);
             let failed = |error: io::Error| file_failure("list", &directory, &error);
-            for entry in fs::read_dir(&directory).map_err(failed)? {
+            let entries = match fs::read_dir(&directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
                 let entry = entry.map_err(failed)?;
-                let (path, kind) = (entry.path(), entry.file_type().map_err(failed)?);
-                if kind.is_dir() {
-                    waiting.push(path);
-                } else if kind.is_file() && is_ours(&path) && !named.contains(&path) {
+                let (path, stored) = (entry.path(), Path::new(below).join(entry.file_name()));
+                let is_named = stored.to_str().is_some_and(|stored| named.contains(stored));
+                let is_ours = stored == Path::new(UNFINISHED) || layout::is_ours(&stored);
+                if is_ours && !is_named && !entry.file_type().map_err(failed)?.is_dir() {
                     fs::remove_file(&path).map_err(|error| file_failure("remove", &path, &error))?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a directory below this one is no directory of this backup's: reached by a link, or within another backup.
+    fn is_foreign(&self, below: &Path) -> bool {
+        let within = |part: &Path| {
+            let directory = self.dir.join(part);
+            let is_link = fs::symlink_metadata(&directory).is_ok_and(|found| !found.is_dir());
+            is_link || directory.join(LOCK).exists() || directory.join(MANIFEST).exists()
+        };
+        below.ancestors().filter(|part| !part.as_os_str().is_empty()).any(within)
     }
 
     /// Reads a file of the manifest and hands it on in pieces; refuses one that is not as it was.
@@ -240,11 +259,12 @@ pub fn sync_dir(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Whether a name is one that [`Place::put`] gives.
-fn is_ours(path: &Path) -> bool {
-    let Some(ending) = path.extension().and_then(|ending| ending.to_str()) else { return false };
-    let tag = ending.len() == TAG_DIGITS && ending.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    tag || ending == "tmp"
+/// A backup within another would be mistaken for a part of it.
+fn refuse_nested(dir: &Path) -> Result<()> {
+    let is_backup = |outer: &&Path| outer.join(LOCK).exists() && outer.join(MANIFEST).exists();
+    let Some(outer) = dir.ancestors().skip(1).find(is_backup) else { return Ok(()) };
+    let message = format!("{} is within the backup {}", dir.display(), outer.display());
+    Err(Failure::usage(message, "name a directory beside it").into())
 }
 
 fn is_read_only(error: &io::Error) -> bool {
@@ -332,16 +352,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("b");
         let place = Place::begin(&home).unwrap();
-        let one = place.put_bytes("keys/a", b"one").unwrap();
+        let one = place.put_bytes("keys/ids.key", b"one").unwrap();
         assert!(one.new);
         place.publish(&manifest(vec![one.entry.clone()])).unwrap();
         drop(place);
         let place = Place::begin(&home).unwrap();
-        assert!(!place.put_bytes("keys/a", b"one").unwrap().new);
-        assert!(place.put_bytes("keys/a", b"two").unwrap().new);
+        assert!(!place.put_bytes("keys/ids.key", b"one").unwrap().new);
+        assert!(place.put_bytes("keys/ids.key", b"two").unwrap().new);
         assert_eq!(names(&home.join("keys")).len(), 2);
         drop(place);
-        fs::write(home.join("keys/b.tmp"), "half").unwrap();
+        fs::write(home.join("keys/personal.key.tmp"), "half").unwrap();
         fs::write(home.join("keys/notes.txt"), "the operator's own").unwrap();
         let (place, there) = Place::open(&home).unwrap();
         let mut read = Vec::new();

@@ -17,24 +17,18 @@ use zizon_journal::{
 use zizon_table::EngineOptions;
 
 use super::{
-    STORES, Say, apart, file_failure,
+    Say, apart, file_failure,
     interrupt::Interrupt,
+    layout::{FILES, NEEDED, STORES, USERS_KEYS},
     manifest::{Entry, Manifest, Segment, Store},
     now_ms,
     place::{Place, Put},
-    random,
+    random, resolved,
 };
 use crate::exit::Failure;
 
 /// How much less of a processor than others a backup asks for.
 const NICE: i32 = 10;
-/// Files of the data directory besides journals and users' keys.
-const FILES: &[&str] =
-    &["keys/ids.key", "keys/personal.key", "keys/edge-ca.key", "ca.pem", "identity/ca.json", "config-in-use.toml"];
-/// Files without which the orders' journal is of no use.
-const NEEDED: &[&str] = &["keys/ids.key", "keys/personal.key"];
-const USERS_KEYS: &str = "orders/users.keys";
-
 /// What was copied, and what was there already.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Tally {
@@ -72,15 +66,13 @@ pub struct Taken {
 
 /// Backs up the data directory of `paths` into `dir`.
 pub fn take(paths: &Paths, dir: &Path, interrupt: &Interrupt, say: Say<'_>) -> Result<Taken> {
-    let dir = std::path::absolute(dir)?;
-    apart(paths.data(), &dir)?;
+    let dir = resolved(dir)?;
+    apart(&resolved(paths.data())?, &dir)?;
     // Orders come first; where this is not permitted, it is only less polite.
     let _ = rustix::process::nice(NICE);
     let began_at_ms = now_ms();
     let originals = originals(paths)?;
     let place = Place::begin(&dir)?;
-    // A link may lead into the data directory.
-    apart(paths.data(), &fs::canonicalize(&dir).map_err(|error| file_failure("look at", &dir, &error))?)?;
     let restored = restored(paths)?;
     if let Some(previous) = &place.previous {
         same_platform(previous, &originals, restored.as_ref(), paths)?;
@@ -244,7 +236,7 @@ impl Taking<'_> {
                     self.files.push(put.entry);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if orders && NEEDED.contains(path) {
+                    if orders && NEEDED.contains(&path) {
                         let message = format!("{} is missing: without it no order could be used", file.display());
                         return Err(Failure::refused(message, "put the file back, then take the backup").into());
                     }
