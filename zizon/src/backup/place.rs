@@ -12,10 +12,10 @@
 //! directories that it makes, are ever removed: whatever else is kept in this directory stays, another backup with it.
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    fs::{self, DirBuilder, File, OpenOptions},
+    collections::{BTreeSet, HashMap, HashSet},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,6 +25,7 @@ use zizon_journal::{Fs, LockError, LockGuard, RealFs};
 
 use super::{
     file_failure,
+    interrupt::Interrupt,
     layout::{self, TAG_DIGITS},
     manifest::{Entry, Manifest, Unreadable},
 };
@@ -42,6 +43,8 @@ pub struct Place {
     dir: PathBuf,
     /// What is there.
     pub previous: Option<Manifest>,
+    /// Its files: where they are stored, and their checksums.
+    known: HashMap<String, String>,
     _lock: Option<Arc<dyn LockGuard>>,
 }
 
@@ -54,18 +57,21 @@ pub struct Put {
 }
 
 impl Place {
-    /// Takes `dir` for another backup, making it (0700) where it is not there.
+    /// Takes `dir`, a path without links, for another backup, making it where it is not there. Its mode is 0700 from here on.
     pub fn begin(dir: &Path) -> Result<Self> {
         refuse_nested(dir)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| file_failure("make", dir, &error))?;
+        make(dir, 0o700).map_err(|error| file_failure("make", dir, &error))?;
         let mut entries = fs::read_dir(dir).map_err(|error| file_failure("list", dir, &error))?;
         if entries.next().is_some() && !dir.join(LOCK).exists() && !dir.join(MANIFEST).exists() {
             let message = format!("{} is not empty and holds no backup", dir.display());
             return Err(Failure::usage(message, "name an empty directory, or one that zizon backup has made").into());
         }
+        make_private(dir)?;
         let lock = Some(lock(dir)?);
         let previous = read_manifest(dir)?;
-        let place = Self { dir: dir.to_owned(), previous, _lock: lock };
+        let files = previous.iter().flat_map(|previous| &previous.files);
+        let known = files.map(|entry| (entry.stored.clone(), entry.blake3.clone())).collect();
+        let place = Self { dir: dir.to_owned(), previous, known, _lock: lock };
         place.sweep(place.previous.as_ref())?;
         Ok(place)
     }
@@ -90,7 +96,7 @@ impl Place {
             Err(error) => return Err(error.into()),
         };
         let manifest = read_manifest(dir)?.ok_or_else(none)?;
-        Ok((Self { dir: dir.to_owned(), previous: None, _lock: lock }, manifest))
+        Ok((Self { dir: dir.to_owned(), previous: None, known: HashMap::new(), _lock: lock }, manifest))
     }
 
     /// Where a file of the manifest is.
@@ -101,11 +107,8 @@ impl Place {
     /// Puts `path`, whose content `write` writes.
     pub fn put(&self, path: &str, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<Put> {
         let temporary = self.dir.join(format!("{path}.tmp"));
-        let made =
-            temporary.parent().map_or(Ok(()), |parent| DirBuilder::new().recursive(true).mode(0o700).create(parent));
-        let written = made.and_then(|()| {
-            let mut options = OpenOptions::new();
-            let file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        self.make_room_for(path)?;
+        let written = create(&temporary).and_then(|file| {
             let mut out = Hashing { out: file, hasher: blake3::Hasher::new(), bytes: 0 };
             write(&mut out)?;
             out.out.sync_all()?;
@@ -125,6 +128,18 @@ impl Place {
         })
     }
 
+    /// Makes the directory that `path` is in.
+    fn make_room_for(&self, path: &str) -> Result<()> {
+        let Some(below) = Path::new(path).parent() else { return Ok(()) };
+        let directory = self.dir.join(below);
+        if self.is_foreign(below) {
+            let message = format!("{} is a link, or holds another backup", directory.display());
+            return Err(Failure::refused(message, "move it away, or use another directory").into());
+        }
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        made.map_err(|error| file_failure("make", &directory, &error).into())
+    }
+
     /// Puts `bytes` as `path`; writes nothing when they are there.
     pub fn put_bytes(&self, path: &str, bytes: &[u8]) -> Result<Put> {
         let blake3 = blake3::hash(bytes).to_hex().to_string();
@@ -138,13 +153,13 @@ impl Place {
 
     /// Whether the backup that is there has this file.
     pub fn holds(&self, entry: &Entry) -> bool {
-        let same = |known: &Entry| known.stored == entry.stored && known.blake3 == entry.blake3;
-        let known = self.previous.as_ref().is_some_and(|previous| previous.files.iter().any(same));
-        known && fs::symlink_metadata(self.file(entry)).is_ok_and(|found| found.is_file() && found.len() == entry.bytes)
+        let is_known = self.known.get(&entry.stored).is_some_and(|blake3| *blake3 == entry.blake3);
+        is_known
+            && fs::symlink_metadata(self.file(entry)).is_ok_and(|found| found.is_file() && found.len() == entry.bytes)
     }
 
-    /// Makes `manifest` the backup that is there, and removes what it does not name.
-    pub fn publish(&self, manifest: &Manifest) -> Result<()> {
+    /// Makes `manifest` the backup that is there. What it does not name stays until it is swept.
+    pub fn publish(&self, manifest: &Manifest, interrupt: &Interrupt) -> Result<()> {
         let file = self.dir.join(MANIFEST);
         let temporary = self.dir.join(UNFINISHED);
         let failed = |error: io::Error| file_failure("write", &file, &error);
@@ -155,19 +170,21 @@ impl Place {
             directories
                 .extend(path.ancestors().skip(1).take_while(|path| path.starts_with(&self.dir)).map(Path::to_owned));
         }
+        if self.previous.is_none() {
+            // A run that was ended may have made this directory and not seen to it that it stays.
+            directories.extend(self.dir.parent().map(Path::to_owned));
+        }
         for directory in &directories {
             sync_dir(directory).map_err(failed)?;
         }
         let write = || -> io::Result<()> {
-            let mut options = OpenOptions::new();
-            let mut out = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let mut out = create(&temporary)?;
             out.write_all(&bytes)?;
-            out.sync_all()?;
-            fs::rename(&temporary, &file)?;
-            sync_dir(&self.dir)
+            out.sync_all()
         };
         write().map_err(failed)?;
-        self.sweep(Some(manifest))
+        interrupt
+            .commit(|| fs::rename(&temporary, &file).and_then(|()| sync_dir(&self.dir)).map_err(|e| failed(e).into()))
     }
 
     /// Removes files of backups that no manifest names: of one before, or of one that was ended.
@@ -253,6 +270,43 @@ impl Write for Hashing {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// Makes a file for its owner only, in place of one that was left: never through a link, never with another's mode.
+fn create(file: &Path) -> io::Result<File> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)
+}
+
+/// Makes `dir` and those above it that are missing, with `mode`, each durably in the one above it.
+pub fn make(dir: &Path, mode: u32) -> io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(mode).create(dir)?;
+    missing.iter().filter_map(|made| made.parent()).try_for_each(sync_dir)
+}
+
+/// All keys are to be in `dir`: it must be ours, and nobody else may look into it.
+fn make_private(dir: &Path) -> Result<()> {
+    let look = || fs::metadata(dir).map_err(|error| file_failure("look at", dir, &error));
+    let (found, shown) = (look()?, dir.display());
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        let message = format!("{shown} belongs to another user ({}), who could take the keys", found.uid());
+        return Err(Failure::usage(message, "name a directory of your own, or give yourself this one (chown)").into());
+    }
+    if found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    // Where modes mean nothing (FAT), this may fail: then what is found counts.
+    let _ = fs::set_permissions(dir, Permissions::from_mode(0o700));
+    let mode = look()?.mode() & 0o777;
+    if mode & 0o022 != 0 {
+        let message = format!("others can write to {shown} (mode {mode:o}), and that cannot be changed");
+        return Err(Failure::usage(message, "use a file system that knows owners, or mount it with umask=077").into());
+    }
+    Ok(())
 }
 
 pub fn sync_dir(directory: &Path) -> io::Result<()> {
@@ -354,7 +408,7 @@ mod tests {
         let place = Place::begin(&home).unwrap();
         let one = place.put_bytes("keys/ids.key", b"one").unwrap();
         assert!(one.new);
-        place.publish(&manifest(vec![one.entry.clone()])).unwrap();
+        place.publish(&manifest(vec![one.entry.clone()]), &Interrupt::default()).unwrap();
         drop(place);
         let place = Place::begin(&home).unwrap();
         assert!(!place.put_bytes("keys/ids.key", b"one").unwrap().new);
@@ -375,6 +429,37 @@ mod tests {
         drop(place);
         drop(Place::begin(&home).unwrap());
         assert_eq!(names(&home.join("keys")), [one.entry.stored.trim_start_matches("keys/"), "notes.txt"]);
+    }
+
+    #[test]
+    fn nobody_else_can_look_into_it_and_no_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, outside) = (dir.path().join("b"), dir.path().join("outside"));
+        fs::create_dir(&home).unwrap();
+        fs::set_permissions(&home, Permissions::from_mode(0o777)).unwrap();
+        fs::write(&outside, "theirs").unwrap();
+        let place = Place::begin(&home).unwrap();
+        assert_eq!(fs::metadata(&home).unwrap().mode() & 0o777, 0o700);
+        fs::create_dir(home.join("keys")).unwrap();
+        std::os::unix::fs::symlink(&outside, home.join("keys/ids.key.tmp")).unwrap();
+        std::os::unix::fs::symlink(&outside, home.join(UNFINISHED)).unwrap();
+        let put = place.put_bytes("keys/ids.key", b"secret").unwrap();
+        // One that an ended run has left may have any mode.
+        fs::write(home.join("ca.pem.tmp"), "half").unwrap();
+        fs::set_permissions(home.join("ca.pem.tmp"), Permissions::from_mode(0o666)).unwrap();
+        let other = place.put_bytes("ca.pem", b"whom to trust").unwrap();
+        for put in [&put, &other] {
+            let found = fs::symlink_metadata(place.file(&put.entry)).unwrap();
+            assert!(found.is_file() && found.mode() & 0o777 == 0o600, "{:?}", put.entry);
+        }
+        place.publish(&manifest(vec![put.entry, other.entry]), &Interrupt::default()).unwrap();
+        assert_eq!(fs::read(&outside).unwrap(), b"theirs");
+
+        std::os::unix::fs::symlink(dir.path(), home.join("identity")).unwrap();
+        let refused = place.put_bytes("identity/ca.json", b"secret").err().unwrap().to_string();
+        assert!(refused.contains("is a link"), "{refused}");
+        place.sweep(None).unwrap();
+        assert!(outside.exists());
     }
 
     #[test]

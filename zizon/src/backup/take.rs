@@ -4,7 +4,7 @@
 //! is at or before them. Then the journals are copied, each at least up to its end. The users' keys come after the orders' journal: a
 //! user's key is durable before the first order that needs it. The other files are replaced as a whole by those who write them.
 
-use std::{fs, io, path::Path};
+use std::{collections::HashMap, fs, io, path::Path};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -94,8 +94,8 @@ pub fn take(paths: &Paths, dir: &Path, interrupt: &Interrupt, say: Say<'_>) -> R
         stores,
         files,
     };
-    interrupt.check()?;
-    place.publish(&manifest)?;
+    place.publish(&manifest, interrupt)?;
+    place.sweep(Some(&manifest))?;
     Ok(Taken { manifest, tallies, first: place.previous.is_none() })
 }
 
@@ -163,8 +163,10 @@ struct Taking<'a> {
 impl Taking<'_> {
     fn journal(&mut self, role: Role, original: &Original) -> Result<Store> {
         let previous = self.place.previous.as_ref();
+        let known = previous.into_iter().flat_map(|previous| previous.segments(role.name()));
         let mut shelf = Shelf {
             role,
+            known: known.map(|(entry, segment)| (segment.number, (entry, segment))).collect(),
             place: self.place,
             interrupt: self.interrupt,
             say: &mut *self.say,
@@ -267,6 +269,8 @@ fn journal_failure(role: Role, error: &zizon_journal::OpenError) -> Failure {
 /// Where the segments of one journal go.
 struct Shelf<'a> {
     role: Role,
+    /// Segments of the backup that is there, by number.
+    known: HashMap<u64, (&'a Entry, Segment)>,
     place: &'a Place,
     interrupt: &'a Interrupt,
     say: Say<'a>,
@@ -289,9 +293,8 @@ impl Shelf<'_> {
 
 impl Sink for Shelf<'_> {
     fn has(&mut self, segment: &SegmentCopy) -> bool {
-        let previous = self.place.previous.as_ref();
-        let same = |(_, known): &(&Entry, Segment)| SegmentCopy::from(*known) == *segment;
-        let known = previous.and_then(|previous| previous.segments(self.role.name()).find(same));
+        let known = self.known.get(&segment.number).copied();
+        let known = known.filter(|(_, known)| SegmentCopy::from(*known) == *segment);
         let Some((entry, _)) = known.filter(|(entry, _)| self.place.holds(entry)) else { return false };
         let put = Put { entry: entry.clone(), new: false };
         self.keep(put, segment);
