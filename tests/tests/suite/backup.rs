@@ -320,6 +320,43 @@ fn a_backup_that_is_killed_leaves_the_one_before_whole() {
     json_of(&["restore", &text(&fresh), "--check"]);
 }
 
+#[test]
+fn a_backup_that_is_interrupted_says_that_nothing_was_changed_only_when_that_is_so() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (data, dir) = (home.path().join("data"), home.path().join("backup"));
+    let mut journal = long_journal(&data, 4);
+    let mut there = backup(&data, &dir)["id"].clone();
+    let (mut interrupted, mut finished) = (0, 0);
+    for round in 0..24 {
+        grow(&mut journal, 4);
+        let child = Command::new(binary())
+            .args(["backup", &text(&dir), "--json", "--data", &text(&data)])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the backup starts");
+        thread::sleep(Duration::from_millis(5 + 3 * round));
+        terminate(child.id());
+        let output = child.wait_with_output().expect("it ends");
+        let now = json_of(&["restore", &text(&dir), "--check"])["id"].clone();
+        match output.status.code() {
+            Some(0) => {
+                assert_ne!(now, there, "round {round}");
+                finished += 1;
+            }
+            // Before it listens, the signal itself ends it.
+            Some(3) | None => {
+                assert_eq!(now, there, "round {round}: {}", said(&output));
+                interrupted += 1;
+            }
+            code => panic!("{code:?}: {}", said(&output)),
+        }
+        there = now;
+    }
+    assert!(interrupted > 0, "{interrupted} interrupted, {finished} finished");
+}
+
 /// A stopped platform with an order, and its backup.
 fn backed_up(home: &Path) -> (PathBuf, PathBuf) {
     let (data, dir) = (home.join("data"), home.join("backup"));
@@ -386,6 +423,8 @@ fn what_cannot_be_backed_up_or_restored_is_said_with_a_remedy_and_leaves_nothing
     fs::create_dir(home.path().join("photos")).expect("a directory");
     fs::write(home.path().join("photos/one.jpg"), "x").expect("a file");
     fs::create_dir(home.path().join("empty")).expect("a directory");
+    std::os::unix::fs::symlink(&dir, home.path().join("link")).expect("a link");
+    std::os::unix::fs::symlink(home.path().join("gone"), home.path().join("dangling")).expect("a link");
     let platform = Platform::builder().data(&home.path().join("other")).start();
     let before = names(home.path());
     let cases: &[(&[&str], i32, &str)] = &[
@@ -403,6 +442,9 @@ fn what_cannot_be_backed_up_or_restored_is_said_with_a_remedy_and_leaves_nothing
         (&["restore", &dir_text, "--data", &at("photos")], 2, "not empty"),
         (&["restore", &dir_text, "--data", &at("photos/one.jpg")], 2, "not a directory"),
         (&["restore", &dir_text, "--data", &at("backup/new")], 2, "in one another"),
+        (&["restore", &dir_text, "--data", &at("link/new")], 2, "in one another"),
+        (&["restore", &dir_text, "--data", &at("dangling")], 2, "is a link"),
+        (&["backup", &at("link"), "--data", &at("backup")], 2, "in one another"),
         (&["restore", &dir_text, "--data", &at("other")], 1, "running"),
         (&["restore", &dir_text, "--data", "/proc/nowhere"], 3, "/proc/"),
     ];
@@ -491,4 +533,13 @@ fn a_full_disk_ends_a_backup_and_leaves_the_one_before() {
     let output = zizon(&["restore", &text(&dir), "--data", &text(&disk.join("new"))]);
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     assert_eq!(names(&disk), ["backup", "filler"]);
+
+    // Nothing can be put in the place of a mounted disk: said at once, with where it can go.
+    let empty = home.path().join("mounted");
+    if let Some(_mounted) = SmallDisk::mount(&empty, 1) {
+        let output = zizon(&["restore", &text(&dir), "--data", &text(&empty)]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains("a file system is mounted"), "{}", said(&output));
+        assert!(said(&output).contains("mounted/zizon"), "{}", said(&output));
+    }
 }

@@ -1,26 +1,27 @@
 //! Restoring a backup: into a directory beside the one wanted, which gets its name only when everything was found whole.
 
 use std::{
+    error::Error,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rustix::fs::{FlockOperation, flock};
 use zizon_base::role::Role;
 use zizon_contracts::{catalog::History, fsck::StoreFinding, paths::Paths, restored::Restored};
 use zizon_journal::{Env, Fs, RealFs, backup::extend};
-use zizon_table::{EmbeddedTable, EngineOptions, OpenProgress};
+use zizon_table::{EmbeddedTable, EngineOptions, IndexError, OpenError, OpenProgress};
 
 use super::{
     STORES, Say, apart, file_failure,
     interrupt::Interrupt,
     manifest::{Entry, Manifest},
     now_ms,
-    place::{Place, sync_dir},
-    random,
+    place::{Place, make, sync_dir},
+    random, resolved,
 };
 use crate::{
     command::{fsck, local::block_on},
@@ -30,6 +31,11 @@ use crate::{
 
 /// The configuration is a proposal: the operator starts with it, or not.
 const CONFIG: (&str, &str) = ("config-in-use.toml", "zizon.toml");
+
+/// Segments that a journal allocates when it is opened: the next one to write, and the one after it.
+const SEGMENTS_OPENED: u64 = 2;
+/// An index is at least this many times smaller than the journal it follows from, before that is compressed.
+const INDEX_SHARE: u64 = 2;
 
 /// A platform that was restored.
 pub struct Done {
@@ -58,8 +64,9 @@ pub fn check(dir: &Path, interrupt: &Interrupt, say: Say<'_>) -> Result<Manifest
 pub fn restore(dir: &Path, data: &Path, interrupt: &Interrupt, say: Say<'_>) -> Result<Done> {
     let data = std::path::absolute(data)?;
     let (place, manifest) = Place::open(dir)?;
-    apart(&data, &fs::canonicalize(dir).map_err(|error| file_failure("look at", dir, &error))?)?;
+    apart(&resolved(&data)?, &resolved(dir)?)?;
     refuse_used(&data)?;
+    refuse_unmovable(&data)?;
     let beside = Beside::make(&data, interrupt)?;
     enough_room(&manifest, &beside.dir)?;
     copy_files(&place, &manifest, &beside.dir, interrupt, say)?;
@@ -103,6 +110,21 @@ fn refuse_used(data: &Path) -> Result<()> {
     Err(Failure::usage(format!("{shown} is not empty"), remedy).into())
 }
 
+/// A directory cannot be put in the place of a link, nor of another file system: said before anything is copied.
+fn refuse_unmovable(data: &Path) -> Result<()> {
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    let (what, remedy) = match fs::symlink_metadata(data) {
+        Ok(found) if found.is_symlink() => {
+            ("a link", "name where it leads, or a directory that does not exist yet".into())
+        }
+        Ok(_) if data.parent().is_some_and(|parent| device(parent) != device(data)) => {
+            ("where a file system is mounted", format!("name a directory in it: {}", data.join("zizon").display()))
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!("{} is {what}", data.display()), remedy).into())
+}
+
 /// The unfinished directory; removed when dropped before it is finished.
 struct Beside<'a> {
     dir: PathBuf,
@@ -121,7 +143,7 @@ impl<'a> Beside<'a> {
         hidden.push(".restoring");
         let dir = parent.join(hidden);
         let failed = |error: io::Error| file_failure("make", &dir, &error);
-        fs::create_dir_all(parent).map_err(failed)?;
+        make(parent, 0o777).map_err(failed)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
         let lock = File::open(&dir).map_err(failed)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -146,13 +168,14 @@ impl<'a> Beside<'a> {
     fn finish(mut self, data: &Path) -> Result<()> {
         let failed = |error: io::Error| file_failure("finish", data, &error);
         sync_all(&self.dir).map_err(failed)?;
-        self.interrupt.check()?;
-        self.interrupt.unfinished(None);
-        // Over nothing, or over an empty directory: the kernel refuses any other.
-        fs::rename(&self.dir, data).map_err(failed)?;
-        self.finished = true;
-        data.parent().map_or(Ok(()), sync_dir).map_err(failed)?;
-        Ok(())
+        let interrupt = self.interrupt;
+        interrupt.commit(|| {
+            // Over nothing, or over an empty directory: the kernel refuses any other.
+            fs::rename(&self.dir, data).map_err(failed)?;
+            self.finished = true;
+            data.parent().map_or(Ok(()), sync_dir).map_err(failed)?;
+            Ok(())
+        })
     }
 }
 
@@ -182,16 +205,30 @@ fn sync_all(dir: &Path) -> io::Result<()> {
 
 /// Said before gigabytes are copied, not after.
 fn enough_room(manifest: &Manifest, dir: &Path) -> Result<()> {
-    let size =
-        |entry: &Entry| entry.segment.map_or(entry.bytes, |s| if s.complete { entry.bytes } else { s.capacity.into() });
-    let needed: u64 = manifest.files.iter().map(size).sum();
+    let needed = room(manifest, EngineOptions::default().journal.segment_bytes.into());
     let free = RealFs.free_bytes(dir).map_err(|error| file_failure("look at", dir, &error))?;
     if free >= needed {
         return Ok(());
     }
-    let mib = |bytes: u64| bytes >> 20;
-    let message = format!("the backup takes {} MiB, and {} MiB are free at {}", mib(needed), mib(free), dir.display());
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let message = format!(
+        "the restored platform and its check take about {} MiB, and {} MiB are free at {}",
+        mib(needed),
+        free >> 20,
+        dir.display()
+    );
     Err(Failure::unknown(message, "free some space, or restore to another disk").into())
+}
+
+/// Bytes that a restore takes: the files, the segments that each journal allocates when it is opened, and two indexes: the platform's
+/// and that of the check.
+fn room(manifest: &Manifest, segment_bytes: u64) -> u64 {
+    let file =
+        |entry: &Entry| entry.segment.map_or(entry.bytes, |s| if s.complete { entry.bytes } else { s.capacity.into() });
+    let indexed = |entry: &Entry| entry.segment.map_or(0, |s| u64::from(s.end) / INDEX_SHARE);
+    let files: u64 = manifest.files.iter().map(file).sum();
+    let index: u64 = manifest.files.iter().map(indexed).sum();
+    files + 2 * index + manifest.stores.len() as u64 * SEGMENTS_OPENED * segment_bytes
 }
 
 struct Progress {
@@ -233,7 +270,8 @@ fn copy_files(place: &Place, manifest: &Manifest, to: &Path, interrupt: &Interru
     let authority = to.join("ca.pem");
     if authority.exists() {
         // Everybody may know whom to trust.
-        fs::set_permissions(&authority, fs::Permissions::from_mode(0o644))?;
+        fs::set_permissions(&authority, fs::Permissions::from_mode(0o644))
+            .map_err(|error| file_failure("open to all", &authority, &error))?;
     }
     Ok(())
 }
@@ -251,22 +289,48 @@ fn write_new(file: &Path, write: &mut dyn FnMut(&mut File) -> io::Result<()>) ->
 
 /// Opens the table as its role would, which rebuilds the index, and sees that the keys are the ones the journal was begun with.
 fn rebuild(role: Role, paths: &Paths, say: Say<'_>) -> Result<()> {
-    let unusable = || format!("what was restored of {role} cannot be used");
     let mut progress = |at: OpenProgress| {
         let percent = (at.seq * 100).checked_div(at.last).unwrap_or(100);
         say(&format!("{role}: rebuilding the index {percent} %"));
     };
     let dir = paths.role(role.name());
     let table = EmbeddedTable::open_with(&dir, EngineOptions::default(), Env::real(), &mut progress);
-    let table = table.with_context(unusable)?;
+    let table = table.map_err(|error| unusable(role, &error))?;
     block_on(async {
         let confirmed = match role {
-            Role::Orders => zizon_orders::confirm_keys(paths.data(), &table).await.with_context(unusable),
+            Role::Orders => zizon_orders::confirm_keys(paths.data(), &table).await,
             _ => Ok(()),
         };
         table.close().await;
-        confirmed
+        Ok(confirmed.map_err(|error| unusable(role, &error))?)
     })
+}
+
+/// What was restored could not be opened: because of the disk it is on, or because of what is in it.
+fn unusable(role: Role, error: &(dyn Error + 'static)) -> Failure {
+    let mut said = format!("what was restored of {role} cannot be used: {error}");
+    let (mut causes, mut next) = (vec![error], error.source());
+    while let Some(cause) = next {
+        causes.push(cause);
+        next = cause.source();
+    }
+    for cause in causes.iter().skip(1).map(ToString::to_string) {
+        if !said.ends_with(&cause) {
+            said.push_str(&format!(": {cause}"));
+        }
+    }
+    let file = causes.iter().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let index = |error: &IndexError| matches!(error, IndexError::Full | IndexError::Io(_));
+    let disk = causes.iter().any(|cause| match cause.downcast_ref::<OpenError>() {
+        Some(OpenError::Index(error)) => index(error),
+        _ => cause.downcast_ref::<IndexError>().is_some_and(index),
+    });
+    match file {
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => {}
+        None if !disk => {}
+        _ => return Failure::unknown(said, "free some space there or restore to another disk, and look at the disk"),
+    }
+    Failure::refused(said, "nothing was restored; use another backup, and look at the platform this one was taken of")
 }
 
 /// Everything was found whole, up to where the backup says it ends.
@@ -285,4 +349,75 @@ fn as_backed_up(manifest: &Manifest, findings: &[StoreFinding]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backup::manifest::{Segment, Store},
+        exit,
+    };
+
+    #[test]
+    fn the_disk_is_told_from_what_is_on_it() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let allocate = || io::Error::from(io::ErrorKind::StorageFull);
+        let journal = zizon_journal::OpenError::Io { what: "allocating", file: "/x/1.seg".into(), source: allocate() };
+        for (error, named) in [
+            (OpenError::Journal(journal), "/x/1.seg"),
+            (OpenError::Index(IndexError::from(full)), "disk full"),
+            (OpenError::Index(IndexError::Io(io::Error::other("a bad sector"))), "a bad sector"),
+        ] {
+            let failure = unusable(Role::Orders, &error);
+            assert_eq!(failure.code, exit::UNKNOWN, "{failure}");
+            assert!(failure.message.contains(named) && failure.remedy.contains("disk"), "{failure}");
+        }
+        let corrupt =
+            zizon_journal::OpenError::Corrupt { file: "/x/1.seg".into(), offset: 5, reason: "a frame".into() };
+        let replay = OpenError::Replay { seq: 5, reason: "no such item".into() };
+        for error in [OpenError::Journal(corrupt), replay] {
+            let failure = unusable(Role::Catalog, &error);
+            assert_eq!(failure.code, exit::NO, "{failure}");
+            assert!(failure.remedy.contains("another backup"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn room_is_asked_for_all_that_a_restore_makes() {
+        let segment = Segment {
+            number: 1,
+            first_seq: 1,
+            last_seq: 9,
+            last_at_ms: 7,
+            end: 40_000,
+            capacity: 65_536,
+            complete: true,
+            compressed: true,
+        };
+        let entry = |segment| Entry {
+            path: "orders/journal/1.seg".to_owned(),
+            stored: "s".to_owned(),
+            bytes: 10_000,
+            blake3: String::new(),
+            segment,
+        };
+        let journal = History::of_journal([3; 16]);
+        let store = Store { role: "orders".to_owned(), journal, first_seq: 1, last_seq: 9, durable_at_begin: 8 };
+        let mut manifest = Manifest {
+            version: Manifest::VERSION,
+            id: String::new(),
+            zizon: String::new(),
+            began_at_ms: 1,
+            ended_at_ms: 2,
+            history: None,
+            stores: vec![store],
+            files: vec![entry(Some(segment)), entry(None)],
+        };
+        let of_the_index = 2 * 40_000 / INDEX_SHARE;
+        assert_eq!(room(&manifest, 65_536), 10_000 + 10_000 + of_the_index + 2 * 65_536);
+        // The one that is written is allocated as a whole.
+        manifest.files[0].segment = Some(Segment { complete: false, compressed: false, ..segment });
+        assert_eq!(room(&manifest, 65_536), 65_536 + 10_000 + of_the_index + 2 * 65_536);
+    }
 }
