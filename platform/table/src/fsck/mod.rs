@@ -139,6 +139,12 @@ pub enum FsckError {
     /// The engine has stopped.
     #[error("table closed")]
     Closed,
+    /// No moment was found that lasted long enough to be read: writes went on too fast.
+    #[error("the table moved on {attempts} times before a snapshot of it could be taken; check it again")]
+    Moving {
+        /// Attempts made.
+        attempts: usize,
+    },
 }
 
 /// What a check calls on its way.

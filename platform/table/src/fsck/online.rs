@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
+use std::time::Duration;
 
 use super::{FsckError, FsckHooks, FsckOptions, FsckReport, compare, rebuild};
 use crate::engine::{Engine, EngineStatus};
@@ -9,6 +10,10 @@ use crate::index::{IndexError, IndexRange, Keys};
 
 /// Attempts to take a snapshot between two pieces of background work.
 const ATTEMPTS: usize = 64;
+/// Pause after the first attempts, so that what moves has time to come to an end.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Attempts without a pause.
+const AT_ONCE: usize = 8;
 
 impl Engine {
     /// Checks what is durable at this moment while writes go on: rebuilds that state from the journal in a
@@ -68,7 +73,10 @@ impl Engine {
 
     /// All of the index at one moment. The range keeps what it needs.
     fn snapshot(&self) -> Result<(u64, IndexRange), FsckError> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            if attempt >= AT_ONCE {
+                std::thread::sleep(PAUSE);
+            }
             if matches!(self.status(), EngineStatus::Closed | EngineStatus::Failed) {
                 return Err(FsckError::Closed);
             }
@@ -79,6 +87,6 @@ impl Engine {
                 Err(error) => return Err(FsckError::Scratch(error)),
             }
         }
-        Err(FsckError::Closed)
+        Err(FsckError::Moving { attempts: ATTEMPTS })
     }
 }
