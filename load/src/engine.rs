@@ -78,6 +78,7 @@ async fn drive(load: &OrdersLoad, mut progress: impl FnMut(&Progress) + Send) ->
         users: if load.keys == Keys::Fixed { 1 } else { load.users },
         request_timeout: load.request_timeout,
         acks: acks.as_ref().map(Writer::queue),
+        unsettled: load.unsettled.clone(),
         taken: AtomicU64::new(0),
         tally: std::sync::Mutex::new(Tally::new()),
         stop: load.stop.clone(),

@@ -31,6 +31,7 @@ mod schedule;
 mod tally;
 mod target;
 mod template;
+mod unsettled;
 mod verify;
 mod worker;
 
@@ -41,4 +42,5 @@ pub use options::{DEFAULT_PRICE, DEFAULT_PRODUCT, Keys, OrdersLoad, Rate};
 pub use product::Offer;
 pub use report::{Progress, Report};
 pub use schedule::Schedule;
+pub use unsettled::Unsettled;
 pub use verify::{Verify, VerifyProgress, VerifyReport, verify};

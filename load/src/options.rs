@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::LoadError;
+use crate::{LoadError, Unsettled};
 
 /// The product every demo sells.
 pub const DEFAULT_PRODUCT: &str = "PROD001";
@@ -95,6 +95,8 @@ pub struct OrdersLoad {
     /// File to append one fsynced line per 201 to, replays included. As sensitive as the orders: it
     /// holds their access tokens. Created with mode 0600.
     pub acks: Option<PathBuf>,
+    /// Where to keep the requests whose outcome stayed unknown, if they are to be asked again.
+    pub unsettled: Option<Arc<Unsettled>>,
     /// How long an answer may take before the outcome is unknown (error kind `timeout`).
     pub request_timeout: Duration,
     /// Set to end the run early; what was sent is still reported.
@@ -117,6 +119,7 @@ impl OrdersLoad {
             users: 100_000,
             connections: 64,
             acks: None,
+            unsettled: None,
             request_timeout: Duration::from_secs(10),
             stop: Arc::default(),
         }

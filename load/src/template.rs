@@ -90,6 +90,13 @@ impl OrderTemplate {
         &self.bytes
     }
 
+    /// The body as it was filled last.
+    pub(crate) fn body(&self) -> &[u8] {
+        let end = b"\r\n\r\n";
+        let at = self.bytes.windows(end.len()).position(|window| window == end);
+        at.map_or(&[], |at| &self.bytes[at + end.len()..])
+    }
+
     /// The `user_id` that [`OrderTemplate::fill`] writes.
     pub(crate) fn user_id(user: u32) -> String {
         format!("{USER_PREFIX}{user:0>USER_DIGITS$}")

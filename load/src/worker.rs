@@ -14,6 +14,7 @@ use crate::schedule::Schedule;
 use crate::tally::{LATE_AFTER, Tally};
 use crate::target::Target;
 use crate::template::{OrderTemplate, Patches};
+use crate::unsettled::{Unsettled, is_open};
 
 /// Pause after a connection could not be made, so that a platform that is down is not hammered.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) taken: AtomicU64,
     pub(crate) tally: std::sync::Mutex<Tally>,
     pub(crate) acks: Option<mpsc::Sender<Ack>>,
+    /// Takes the requests whose outcome is unknown.
+    pub(crate) unsettled: Option<Arc<Unsettled>>,
     /// Ends a closed loop early; an open one ends when its permits are closed.
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -138,9 +141,18 @@ impl Worker {
         let t_sent = self.shared.acks.as_ref().map_or(0, |_| wall_ms());
         let request = self.template.fill(user, &key);
         match self.patience.wait(self.shared.request_timeout, connection.exchange(request)).await {
-            None => self.failed(slot, "timeout"),
-            Some(Err(error)) => self.failed(slot, error.kind()),
+            None => {
+                self.failed(slot, "timeout");
+                self.keep_open();
+            }
+            Some(Err(error)) => {
+                self.failed(slot, error.kind());
+                self.keep_open();
+            }
             Some(Ok(answer)) => {
+                if is_open(answer.status) {
+                    self.keep_open();
+                }
                 let ack = self.answered(slot, sent, &answer, user, &key, t_sent);
                 if !answer.close {
                     self.connection = Some(connection);
@@ -159,6 +171,13 @@ impl Worker {
         if count > 1 {
             let at = self.picker.below(u32::try_from(count).unwrap_or(u32::MAX));
             self.template.choose(&self.shared.patches, usize::try_from(at).unwrap_or(0));
+        }
+    }
+
+    /// Nobody knows what became of the request that was filled last.
+    fn keep_open(&self) {
+        if let Some(unsettled) = &self.shared.unsettled {
+            unsettled.keep(self.template.body());
         }
     }
 

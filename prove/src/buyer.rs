@@ -1,7 +1,7 @@
 //! A shopper who does not give up: an unknown outcome is asked again with the same key until it is known.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -16,6 +16,10 @@ use crate::ProveError;
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a shopper asks before the outcome stays unknown.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Connections that settle what is open.
+const ASKERS: usize = 16;
+/// How often it is told how many are left.
+const LOOK: Duration = Duration::from_millis(200);
 /// Pauses between two attempts.
 const PAUSE: Duration = Duration::from_millis(25);
 
@@ -26,6 +30,8 @@ pub(crate) struct Heard {
     pub(crate) reply: Result<Reply, String>,
     /// Times it was sent again.
     pub(crate) retries: u32,
+    /// When it was last told to ask again, or lost its connection.
+    pub(crate) unsettled_at: Option<Instant>,
 }
 
 /// One unit of an offer, for one user under one key.
@@ -51,8 +57,21 @@ impl Wish {
     }
 }
 
-/// Called with the number of answers so far, at each answer.
-pub(crate) type OnAnswer = Arc<dyn Fn(usize) + Send + Sync>;
+/// When something is done in the middle of a crowd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// As soon as there are this many answers.
+    Answers(usize),
+    /// This long after all have asked.
+    After(Duration),
+}
+
+/// Something done in the middle of a crowd; it is given the number of answers there are.
+#[derive(Clone)]
+pub(crate) struct Meanwhile {
+    pub(crate) moment: Moment,
+    pub(crate) act: Arc<dyn Fn(usize) + Send + Sync>,
+}
 
 /// What a crowd heard.
 #[derive(Debug)]
@@ -68,37 +87,43 @@ pub(crate) fn ask_all(
     client: &Client,
     bodies: Vec<Vec<u8>>,
     stop: &Arc<AtomicBool>,
-    on_answer: Option<OnAnswer>,
+    meanwhile: Option<Meanwhile>,
 ) -> Result<Crowd, ProveError> {
-    block_on(all_at_once(client, bodies, stop, on_answer))
+    block_on(all_at_once(client, bodies, stop, meanwhile))
 }
 
 async fn all_at_once(
     client: &Client,
     bodies: Vec<Vec<u8>>,
     stop: &Arc<AtomicBool>,
-    on_answer: Option<OnAnswer>,
+    meanwhile: Option<Meanwhile>,
 ) -> Result<Crowd, ProveError> {
     let start = Arc::new(Barrier::new(bodies.len() + 1));
     let answered = Arc::new(AtomicUsize::new(0));
     let mut crowd = JoinSet::new();
     for (at, body) in bodies.into_iter().enumerate() {
         let (mut client, start, stop) = (client.another(), start.clone(), stop.clone());
-        let (answered, on_answer) = (answered.clone(), on_answer.clone());
+        let (answered, meanwhile) = (answered.clone(), meanwhile.clone());
         crowd.spawn(async move {
             // Who has no connection yet makes one when asking.
             let _ = client.connect().await;
             start.wait().await;
             let heard = ask(&mut client, &body, &stop).await;
             let count = answered.fetch_add(1, Ordering::Relaxed) + 1;
-            if let Some(on_answer) = on_answer {
-                on_answer(count);
+            if let Some(Meanwhile { moment: Moment::Answers(after), act }) = meanwhile
+                && count == after
+            {
+                act(count);
             }
             (at, heard)
         });
     }
     start.wait().await;
     let began = Instant::now();
+    if let Some(Meanwhile { moment: Moment::After(time), act }) = meanwhile {
+        tokio::time::sleep(time).await;
+        act(answered.load(Ordering::Relaxed));
+    }
     let mut all = crowd.join_all().await;
     let took = began.elapsed();
     if stop.load(Ordering::Relaxed) {
@@ -108,18 +133,79 @@ async fn all_at_once(
     Ok(Crowd { heard: all.into_iter().map(|(_, heard)| heard).collect(), took })
 }
 
+/// What became of requests whose outcome was unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// There is an order.
+    pub(crate) orders: u64,
+    /// There is none, and was none.
+    pub(crate) refused: u64,
+    /// There was no clear answer within [`PATIENCE`].
+    pub(crate) open: u64,
+}
+
+/// Asks each of `bodies` once more, a few at a time, until its outcome is known. `progress` is told how many are.
+pub(crate) fn settle(
+    client: &Client,
+    bodies: Vec<Box<[u8]>>,
+    stop: &Arc<AtomicBool>,
+    progress: &dyn Fn(usize),
+) -> Result<Settled, ProveError> {
+    let waiting = Arc::new(Mutex::new(bodies));
+    block_on(async {
+        let mut askers = JoinSet::new();
+        for _ in 0..ASKERS {
+            let (mut client, stop, waiting) = (client.another(), stop.clone(), waiting.clone());
+            askers.spawn(async move {
+                let mut settled = Settled::default();
+                while !stop.load(Ordering::Relaxed) {
+                    let Some(body) = lock(&waiting).pop() else { break };
+                    match ask(&mut client, &body, &stop).await.reply {
+                        Ok(reply) if reply.status == 201 => settled.orders += 1,
+                        Ok(_) => settled.refused += 1,
+                        Err(_) => settled.open += 1,
+                    }
+                }
+                settled
+            });
+        }
+        let mut look = tokio::time::interval(LOOK);
+        let mut all = Settled::default();
+        loop {
+            tokio::select! {
+                _ = look.tick() => progress(lock(&waiting).len()),
+                ended = askers.join_next() => match ended {
+                    None => break,
+                    Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+                    Some(Ok(Settled { orders, refused, open })) => {
+                        all.orders += orders;
+                        all.refused += refused;
+                        all.open += open;
+                    }
+                },
+            }
+        }
+        if stop.load(Ordering::Relaxed) { Err(ProveError::Stopped) } else { Ok(all) }
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Asks until the answer settles it, the patience ends or the proof is stopped.
 async fn ask(client: &mut Client, body: &[u8], stop: &AtomicBool) -> Heard {
     let began = Instant::now();
-    let mut retries = 0;
+    let (mut retries, mut unsettled_at) = (0, None);
     loop {
         let last = match client.post("/api/v1/orders", body, ANSWER_PATIENCE).await {
-            Ok(reply) if is_final(&reply) => return Heard { reply: Ok(reply), retries },
+            Ok(reply) if is_final(&reply) => return Heard { reply: Ok(reply), retries, unsettled_at },
             Ok(reply) => format!("{} {}", reply.status, problem_code(&reply.body)),
             Err(silence @ (Silence::NotSent(_) | Silence::Unknown(_))) => silence.to_string(),
         };
+        unsettled_at = Some(Instant::now());
         if began.elapsed() > PATIENCE || stop.load(Ordering::Relaxed) {
-            return Heard { reply: Err(last), retries };
+            return Heard { reply: Err(last), retries, unsettled_at };
         }
         retries += 1;
         tokio::time::sleep(PAUSE).await;

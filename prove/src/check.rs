@@ -37,3 +37,9 @@ fn ordered(before: &StockView, after: &StockView) -> i128 {
 fn storage(claim: &str, fsck: &FsckSeen) -> Check {
     Check::new(claim, fsck.ok, fsck.said.clone())
 }
+
+/// Every start of a role again is owed to a kill.
+fn by_itself(kills: u64, restarts: u64) -> Check {
+    let said = format!("{} started again, {} killed", grouped(restarts), grouped(kills));
+    Check::new("no role ended by itself", restarts == kills, said)
+}

@@ -59,28 +59,25 @@ pub struct Outcome {
 #[must_use]
 pub fn all<'a>(session: &'a Session<'a>) -> Vec<Control<'a>> {
     let mut controls = processes::all(session);
-    controls.extend(simulation::all());
+    controls.extend(simulation::all(session));
     controls.extend(observations::all());
     controls
 }
 
-/// Runs them in order.
-///
-/// # Errors
-/// When one could not be carried through.
-pub fn run(session: &Session<'_>, controls: &[Control<'_>]) -> Result<Vec<Outcome>, ProveError> {
+/// Runs them in order. Those that came to their end stand, whatever became of a later one: the second is why one could not be carried
+/// through, which ends the run.
+pub fn run(session: &Session<'_>, controls: &[Control<'_>]) -> (Vec<Outcome>, Option<ProveError>) {
     let mut outcomes = Vec::with_capacity(controls.len());
     for (at, control) in controls.iter().enumerate() {
-        session.go_on()?;
         session.say.note(&format!("control {} of {}: {}", at + 1, controls.len(), control.name));
-        let (caught, said) = match (control.run)() {
+        let (caught, said) = match session.go_on().map_err(Missed::from).and_then(|()| (control.run)()) {
             Ok(caught) => (true, caught.by),
             Err(Missed::Unnoticed { said }) => (false, said),
-            Err(Missed::NotRun(error)) => return Err(error),
+            Err(Missed::NotRun(error)) => return (outcomes, Some(error)),
         };
         outcomes.push(Outcome { name: control.name.clone(), caught, said });
     }
-    Ok(outcomes)
+    (outcomes, None)
 }
 
 /// What the outcomes say. No control is no control.

@@ -1,21 +1,20 @@
 //! Proof: what was acknowledged is there afterwards, whatever was killed meanwhile.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use zizon_load::client::Client;
-use zizon_load::{DEFAULT_PRODUCT, LoadError, OrdersLoad, Progress, Rate, Report, Verify};
+use zizon_load::{DEFAULT_PRODUCT, LoadError, OrdersLoad, Progress, Rate, Report, Unsettled, Verify};
 
 use crate::ProveError;
-use crate::buyer::block_on;
+use crate::buyer::{block_on, settle};
 use crate::check::durability::{Kill, Seen, judge};
-use crate::platform::{Platform, ROLES};
+use crate::platform::{CONFIG, Platform, ROLES};
 use crate::proof::{Fact, Part, Proof, Verdict, grouped};
 use crate::random::Choices;
-use crate::session::{Running, Session};
+use crate::session::{Running, Session, SetOnDrop};
 use crate::timeline::{self, Timeline};
 
 /// The most kills of one run.
@@ -69,44 +68,72 @@ impl Durability {
         session
             .say
             .note(&format!("durability: orders and {} x kill -9 of a random role, seed {}", self.kills, session.seed));
-        let mut platform = Platform::start(session, "[orders]\nreservation_ttl_seconds = 86400\n")?;
+        let mut platform = Platform::start(session, CONFIG)?;
+        let proof = match self.on(session, &mut platform, began) {
+            Err(error) => blank(self.method(), began).or_refuted(error)?,
+            Ok(proof) => proof,
+        };
+        if !proof.is_proven() {
+            platform.keep_evidence();
+        }
+        Ok(proof)
+    }
+
+    fn on(&self, session: &Session<'_>, platform: &mut Platform<'_>, began: Instant) -> Result<Proof, ProveError> {
         let acks = platform.beside("acks.jsonl");
         let sku = self.product.as_deref().unwrap_or(DEFAULT_PRODUCT);
         let client = Client::new(&platform.url()?, &platform.ca_file())?;
         // A product that is not sold is said to be that, rather than to have no stock.
         block_on(async { Ok(client.offer(self.product.as_deref()).await?) })?;
         let before = platform.stock(sku)?;
-        let load = self.load(&platform.url()?, &platform.ca_file(), &acks);
-        let (report, kills) = under_load(session, &load, |alive| self.kill_all(session, &mut platform, alive))?;
+        let mut load = self.load(&platform.url()?, &platform.ca_file(), &acks);
+        let unsettled = Arc::<Unsettled>::default();
+        load.unsettled = Some(Arc::clone(&unsettled));
+        let (report, kills) = under_load(session, &load, |alive| self.kill_all(session, platform, alive))?;
         platform.await_ready()?;
 
+        let (open, left_out) = unsettled.take();
+        session.say.note(&format!(
+            "durability: {} requests without a clear answer are asked again",
+            grouped(open.len() as u64)
+        ));
+        let tell = |left: usize| session.say.progress(&format!("{left} requests are still to be asked"));
+        let settled = settle(&Client::new(&platform.url()?, &platform.ca_file())?, open, &session.stop, &tell)?;
         session.say.note("durability: every acknowledged order is asked for");
         let verify = verify(session, &platform.url()?, &platform.ca_file(), &acks)?;
         session.say.note("durability: journal, index and stock are compared");
         let online = Some(platform.fsck(true)?);
         let after = platform.stock(sku)?;
+        let restarts = platform.restarts()?;
         platform.stop()?;
         let offline = Some(platform.fsck(false)?);
         let seen = Seen {
             kills_asked: self.kills,
             kills,
+            restarts,
             acked: report.acked.unwrap_or(0),
-            unanswered: report.errors,
+            answered_201: report.created + report.replayed,
+            found: settled.orders,
+            refused: settled.refused,
+            unanswered: settled.open + left_out,
             verify,
             stock: Some((before, after)),
             online,
             offline,
         };
-        let timeline = Timeline::new(&timeline::read(&acks)?, &seen.kills);
+        let timeline = timeline::of_file(&acks, &seen.kills)?;
         let not_shown = vec![
             "a power failure: what a killed process has written survives in the kernel; fsync is shown by fault injection, not here".to_owned(),
             "a disk that lies about what it has kept, or loses it".to_owned(),
         ];
-        let method = format!(
+        Ok(proof(&seen, &report, timeline, self.method(), not_shown, began))
+    }
+
+    fn method(&self) -> String {
+        format!(
             "Orders are made while a random role is killed with kill -9 at a random moment, {} times; then each acknowledged order is asked for.",
             self.kills
-        );
-        Ok(proof(&seen, &report, timeline, method, not_shown, began))
+        )
     }
 
     /// Proves as much as can be seen from outside: orders are made, and each acknowledged one is asked for. They stay.
@@ -130,14 +157,18 @@ impl Durability {
         let seen = Seen {
             kills_asked: 0,
             kills: Vec::new(),
+            restarts: 0,
             acked: report.acked.unwrap_or(0),
-            unanswered: report.errors,
+            answered_201: report.created + report.replayed,
+            found: 0,
+            refused: 0,
+            unanswered: 0,
             verify,
             stock: None,
             online: None,
             offline: None,
         };
-        let timeline = Timeline::new(&timeline::read(&acks)?, &[]);
+        let timeline = timeline::of_file(&acks, &[])?;
         let not_shown = vec![
             "that it holds when a role dies: from outside nothing can be killed".to_owned(),
             "stock, the equation and the storage: only the platform's operator may read them".to_owned(),
@@ -211,14 +242,6 @@ fn under_load<T>(
     Ok((report?, done?))
 }
 
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 fn words(progress: &Progress) -> String {
     format!("{:>6.0} orders/s  {} acknowledged  {} without a 201", progress.rate, progress.created, progress.errors)
 }
@@ -266,19 +289,31 @@ fn proof(
 ) -> Proof {
     let checks = judge(seen);
     Proof {
-        name: "durability",
-        claim: "Every acknowledged order is there afterwards, as it was acknowledged, once.".to_owned(),
-        method,
         verdict: Verdict::of(&checks),
         parts: vec![Part { title: "under load".into(), checks, note: String::new() }],
-        facts: facts(report, &timeline),
+        facts: facts(report, seen, &timeline),
         not_shown,
-        seconds: began.elapsed().as_secs_f64(),
         timeline: Some(timeline),
+        ..blank(method, began)
     }
 }
 
-fn facts(report: &Report, timeline: &Timeline) -> Vec<Fact> {
+/// The proof before anything was seen.
+fn blank(method: String, began: Instant) -> Proof {
+    Proof {
+        name: "durability",
+        claim: "Every acknowledged order is there afterwards, as it was acknowledged, once.".to_owned(),
+        method,
+        verdict: Verdict::Refuted,
+        parts: Vec::new(),
+        facts: Vec::new(),
+        not_shown: Vec::new(),
+        seconds: began.elapsed().as_secs_f64(),
+        timeline: None,
+    }
+}
+
+fn facts(report: &Report, seen: &Seen, timeline: &Timeline) -> Vec<Fact> {
     let fact = |name: &str, value: String| Fact { name: name.to_owned(), value };
     let asked =
         report.requested_rate.map_or_else(|| "max asked for".to_owned(), |rate| format!("{rate:.0}/s asked for"));
@@ -292,7 +327,14 @@ fn facts(report: &Report, timeline: &Timeline) -> Vec<Fact> {
                 report.achieved_rate
             ),
         ),
-        fact("no 201", format!("{} requests: their outcome is unknown or they were refused", report.errors)),
+        fact(
+            "no 201",
+            format!(
+                "{} requests, {} of them with an unknown outcome",
+                grouped(report.errors),
+                grouped(seen.unanswered)
+            ),
+        ),
         fact(
             "latency",
             format!(

@@ -25,6 +25,20 @@ pub enum ProveError {
         /// What it said last.
         reason: String,
     },
+    /// The platform under proof runs no more, or a role of it does not come back.
+    #[error("{what}; {said}")]
+    Down {
+        /// What did not happen.
+        what: String,
+        /// What its log says last.
+        said: String,
+    },
+    /// The platform under proof did not stop in order.
+    #[error("the platform under proof did not stop in order: it ended with {status}")]
+    Stop {
+        /// Its exit.
+        status: String,
+    },
     /// Something the proof needs did not happen in time.
     #[error("waited {patience_s} s: {what}")]
     Late {
@@ -75,10 +89,11 @@ impl ProveError {
             Self::Size { remedy, .. } => remedy,
             Self::Stopped => "run it again and let it end; what it had started is ended and removed",
             Self::Start { .. } => {
-                "zizon up --demo in an empty directory says more; --keep leaves the directory and its logs"
+                "zizon up --demo in an empty directory says more; the directory that was kept has its logs"
             }
+            Self::Down { .. } | Self::Stop { .. } => "the directory that was kept has its files and its logs",
             Self::Late { .. } | Self::Command { .. } => {
-                "the machine may be too busy: run it again; --keep leaves the platform's directory and its logs"
+                "the machine may be too busy: run it again; the directory that was kept has the platform's logs"
             }
             Self::System { .. } => {
                 "the temporary directory (TMPDIR) must be writable and have room; limits are shown by ulimit -a"

@@ -1,7 +1,7 @@
 //! Proof: of N units exactly N are sold, whoever asks at once and whatever dies meanwhile.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ use zizon_load::client::Client;
 use zizon_load::{DEFAULT_PRODUCT, Offer};
 
 use crate::ProveError;
-use crate::buyer::{Heard, OnAnswer, Wish, ask_all, block_on, nonce, problem_code};
-use crate::check::oversell::{Ending, Seen, judge};
-use crate::platform::{Platform, kill_now};
+use crate::buyer::{Heard, Meanwhile, Moment, Wish, ask_all, block_on, nonce, problem_code};
+use crate::check::oversell::{Ending, Kill, Seen, judge};
+use crate::platform::{CONFIG, Platform, kill_now};
 use crate::proof::{Part, Proof, Verdict};
 use crate::random::Choices;
-use crate::session::{Running, Session};
+use crate::session::{Running, Session, SetOnDrop};
 
 /// The most buyers at once: each has a connection, and the edge has its own limits.
 pub const BUYERS_MAX: u32 = 1_000;
@@ -26,6 +26,16 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(60);
 const SETTLE_LOOK: Duration = Duration::from_millis(100);
 /// Roles on an order's path; the death of each is tried.
 const KILLED: [&str; 2] = ["orders", "edge"];
+
+/// Where a kill has met nobody, the sale is made anew and the role killed earlier: after one answer, then this long after all have asked.
+const EARLIER: [Moment; 4] = [
+    Moment::Answers(1),
+    Moment::After(Duration::from_millis(2)),
+    Moment::After(Duration::from_millis(1)),
+    Moment::After(Duration::ZERO),
+];
+/// Pause after a reading of the stock that failed: the role is down.
+const READING_PAUSE: Duration = Duration::from_millis(50);
 
 /// How orders are written.
 const EXECUTORS: [&str; 2] = ["atomic", "stepwise"];
@@ -72,12 +82,14 @@ impl Oversell {
         let mut choices = Choices::from_seed(session.seed);
         let mut parts = Vec::new();
         for executor in EXECUTORS {
-            let config = format!("[orders]\nexecutor = \"{executor}\"\nreservation_ttl_seconds = 86400\n");
+            let config = CONFIG.replace("[orders]", &format!("[orders]\nexecutor = \"{executor}\""));
             let platform = Platform::start(session, &config)?;
             let mut sale = Sale::new(self, session, platform)?;
-            parts.push(sale.round(executor, None, &mut choices)?);
-            for role in KILLED {
-                parts.push(sale.round(executor, Some(role), &mut choices)?);
+            for killed in [None].into_iter().chain(KILLED.map(Some)) {
+                match sale.round(executor, killed, &mut choices) {
+                    Ok(part) => parts.push(part),
+                    Err(error) => return self.proof(parts, began, Vec::new()).or_refuted(error),
+                }
             }
         }
         Ok(self.proof(parts, began, Vec::new()))
@@ -96,8 +108,18 @@ impl Oversell {
         let bodies = self.bodies(&offer)?;
         let crowd = ask_all(&client, bodies, &session.stop, None)?;
         let endings = crowd.heard.iter().map(ending).collect();
-        let seen = Seen { units: self.units.into(), endings, stock: None, readings: Vec::new(), fsck: None };
-        let note = measured(&crowd.heard, crowd.took, None);
+        let seen = Seen {
+            units: self.units.into(),
+            endings,
+            stock: None,
+            readings: Vec::new(),
+            fsck: None,
+            orders_before: 0,
+            kill: None,
+            restarts: 0,
+            refused_too_early: None,
+        };
+        let note = measured(&crowd.heard, crowd.took);
         let parts = vec![Part { title: "all at once".into(), checks: judge(&seen), note }];
         let not_shown = vec![
             "stock, the equation and the storage: only the platform's operator may read them".to_owned(),
@@ -111,7 +133,7 @@ impl Oversell {
         self.check()?;
         let mut sale = Sale::new(self, session, platform)?;
         let crowd = sale.crowd(None)?;
-        sale.seen(&crowd)
+        sale.seen(crowd, None)
     }
 
     fn bodies(&self, offer: &Offer) -> Result<Vec<Vec<u8>>, ProveError> {
@@ -146,6 +168,10 @@ struct Sale<'a> {
     platform: Platform<'a>,
     sku: &'a str,
     offer: Offer,
+    /// Orders stored by now.
+    orders: u64,
+    /// Roles started again by now.
+    restarts: u64,
 }
 
 /// A crowd that has its answers.
@@ -155,8 +181,7 @@ struct Crowd {
     heard: Vec<Heard>,
     readings: Vec<i64>,
     took: Duration,
-    /// Answers there were when a role was killed.
-    killed_after: Option<usize>,
+    kill: Option<Kill>,
 }
 
 impl<'a> Sale<'a> {
@@ -164,9 +189,10 @@ impl<'a> Sale<'a> {
         let client = Client::new(&platform.url()?, &platform.ca_file())?;
         let offer = block_on(async { Ok(client.offer(sizes.product.as_deref()).await?) })?;
         let sku = sizes.product.as_deref().unwrap_or(DEFAULT_PRODUCT);
-        Ok(Self { sizes, session, platform, sku, offer })
+        Ok(Self { sizes, session, platform, sku, offer, orders: 0, restarts: 0 })
     }
 
+    /// One part of the proof; with a role to kill, as often as it takes for the kill to meet somebody.
     fn round(&mut self, executor: &str, killed: Option<&str>, choices: &mut Choices) -> Result<Part, ProveError> {
         let title = match killed {
             None => format!("{executor} executor"),
@@ -175,38 +201,73 @@ impl<'a> Sale<'a> {
         self.session.say.note(&format!("oversell: {} buyers, {} units, {title}", self.sizes.buyers, self.sizes.units));
         // Early in the crowd: the answers of one batch come together, and the kill is to find others at work.
         let answers = 1 + choices.below(u64::from(self.sizes.buyers / KILLED_WITHIN));
-        let answers = usize::try_from(answers).unwrap_or(1);
-        let mut crowd = self.crowd(killed.map(|role| (role, answers)))?;
-        let again = if killed.is_some() { self.ask_again(&mut crowd)? } else { 0 };
-        let seen = self.seen(&crowd)?;
-        let mut note = measured(&crowd.heard, crowd.took, crowd.killed_after);
-        if again > 0 {
-            note.push_str(&format!("; {again} refused at first got a unit that came back"));
+        let first = Moment::Answers(usize::try_from(answers).unwrap_or(1));
+        let (mut part, mut is_void) = self.sale(&title, executor, killed.map(|role| (role, first)))?;
+        for moment in EARLIER {
+            if !is_void {
+                break;
+            }
+            self.session.say.note("oversell: it was killed when all had their answers; once more, earlier");
+            (part, is_void) = self.sale(&title, executor, killed.map(|role| (role, moment)))?;
         }
-        Ok(Part { title, checks: judge(&seen), note })
+        if Verdict::of(&part.checks) == Verdict::Refuted {
+            self.platform.keep_evidence();
+        }
+        Ok(part)
     }
 
-    /// All ask at once. With a role to kill, it dies the moment the given number of answers has come.
-    fn crowd(&mut self, kill: Option<(&str, usize)>) -> Result<Crowd, ProveError> {
+    /// Sells all units once. The second is whether all is well but for the kill, which met nobody: it shows nothing.
+    fn sale(&mut self, title: &str, executor: &str, kill: Option<(&str, Moment)>) -> Result<(Part, bool), ProveError> {
+        let mut crowd = self.crowd(kill)?;
+        let again = self.ask_again(&mut crowd)?;
+        let mut note = measured(&crowd.heard, crowd.took);
+        let is_atomic = executor == EXECUTORS[0];
+        if again > 0 && !is_atomic {
+            note.push_str(&format!("; {again} refused at first got a unit that came back"));
+        }
+        let mut seen = self.seen(crowd, is_atomic.then_some(again))?;
+        let part = Part { title: title.to_owned(), checks: judge(&seen), note };
+        // Without the kill and its restart.
+        let met_nobody = seen.kill.take().is_some_and(|kill| kill.met == 0);
+        seen.restarts = seen.restarts.saturating_sub(1);
+        Ok((part, met_nobody && Verdict::of(&judge(&seen)) == Verdict::Proven))
+    }
+
+    /// All ask at once. With a role to kill, it dies at the given moment.
+    fn crowd(&mut self, kill: Option<(&str, Moment)>) -> Result<Crowd, ProveError> {
         let before = self.platform.set_stock(self.sku, self.sizes.units.into())?;
         let bodies = self.sizes.bodies(&self.offer)?;
         let client = Client::new(&self.platform.url()?, &self.platform.ca_file())?;
-        let victim = kill.map(|(role, _)| self.platform.process_of(role)).transpose()?;
-        let on_answer = kill.zip(victim).map(|((_, after), pid)| {
-            let kill_it = move |answers| {
-                if answers == after {
-                    kill_now(pid);
+        let victim = match kill {
+            Some((role, moment)) => Some((role, moment, self.platform.process_of(role)?)),
+            None => None,
+        };
+        // The moment of death and the answers there were, once it is dead.
+        let death: Arc<OnceLock<(Instant, usize)>> = Arc::default();
+        let meanwhile = victim.map(|(_, moment, pid)| {
+            let death = Arc::clone(&death);
+            let act = move |answers| {
+                if kill_now(pid) {
+                    // It is killed once.
+                    let _ = death.set((Instant::now(), answers));
                 }
             };
-            Arc::new(kill_it) as OnAnswer
+            Meanwhile { moment, act: Arc::new(act) }
         });
         let stop = &self.session.stop;
-        let (crowd, readings) = self.watched(|| ask_all(&client, bodies.clone(), stop, on_answer))?;
-        if let Some(((role, _), pid)) = kill.zip(victim) {
-            self.platform.await_role(role, pid)?;
-        }
-        let killed_after = kill.map(|(_, after)| after);
-        Ok(Crowd { before, bodies, heard: crowd.heard, readings, took: crowd.took, killed_after })
+        let (crowd, readings) = self.watched(|| ask_all(&client, bodies.clone(), stop, meanwhile))?;
+        let kill = match (victim, death.get()) {
+            (Some((role, _, pid)), Some(&(at, answers_before))) => {
+                let successor = self.platform.await_role(role, pid)?;
+                let met = crowd.heard.iter().filter(|heard| heard.unsettled_at.is_some_and(|when| when >= at)).count();
+                Some(Kill { role: role.to_owned(), pid, successor, answers_before, met })
+            }
+            (Some((role, ..)), None) => {
+                Some(Kill { role: role.to_owned(), pid: 0, successor: 0, answers_before: 0, met: 0 })
+            }
+            (None, _) => None,
+        };
+        Ok(Crowd { before, bodies, heard: crowd.heard, readings, took: crowd.took, kill })
     }
 
     /// Reads the stock over and over while `work` runs.
@@ -217,19 +278,25 @@ impl<'a> Sale<'a> {
                 let mut readings = Vec::new();
                 while !over.load(Ordering::Relaxed) {
                     // While orders is down nobody can read its stock.
-                    readings.extend(self.platform.stock(self.sku).ok().map(|view| view.available));
+                    match self.platform.stock_if_up(self.sku) {
+                        Some(view) => readings.push(view.available),
+                        None => thread::sleep(READING_PAUSE),
+                    }
                 }
                 readings
             });
             let ended = SetOnDrop(&over);
             let done = work()?;
             drop(ended);
-            Ok((done, reader.join().unwrap_or_default()))
+            Ok((done, reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
         })
     }
 
-    /// A unit that an interrupted attempt held comes back to the stock; who was refused meanwhile asks again. Returns how many did.
-    fn ask_again(&mut self, crowd: &mut Crowd) -> Result<usize, ProveError> {
+    /// A unit that an interrupted attempt held comes back to the stock; who was refused meanwhile asks again. Returns how many got one.
+    fn ask_again(&self, crowd: &mut Crowd) -> Result<u64, ProveError> {
+        if crowd.kill.is_none() {
+            return Ok(0);
+        }
         let began = Instant::now();
         let mut again = 0;
         while began.elapsed() < SETTLE_PATIENCE {
@@ -243,7 +310,7 @@ impl<'a> Sale<'a> {
             let client = Client::new(&self.platform.url()?, &self.platform.ca_file())?;
             let bodies = refused.iter().map(|&at| crowd.bodies[at].clone()).collect();
             let heard = ask_all(&client, bodies, &self.session.stop, None)?.heard;
-            again += heard.iter().filter(|heard| matches!(ending(heard), Ending::Sold { .. })).count();
+            again += heard.iter().filter(|heard| matches!(ending(heard), Ending::Sold { .. })).count() as u64;
             for (at, heard) in refused.into_iter().zip(heard) {
                 crowd.heard[at] = heard;
             }
@@ -266,24 +333,24 @@ impl<'a> Sale<'a> {
         }
     }
 
-    fn seen(&self, crowd: &Crowd) -> Result<Seen, ProveError> {
-        let after = self.settled(crowd)?;
-        let fsck = Some(self.platform.fsck(true)?);
-        Ok(Seen {
+    fn seen(&mut self, crowd: Crowd, refused_too_early: Option<u64>) -> Result<Seen, ProveError> {
+        let after = self.settled(&crowd)?;
+        let fsck = self.platform.fsck(true)?;
+        let restarts = self.platform.restarts()?;
+        let seen = Seen {
             units: self.sizes.units.into(),
             endings: crowd.heard.iter().map(ending).collect(),
-            stock: Some((crowd.before.clone(), after)),
-            readings: crowd.readings.clone(),
-            fsck,
-        })
-    }
-}
-
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+            stock: Some((crowd.before, after)),
+            readings: crowd.readings,
+            orders_before: self.orders,
+            kill: crowd.kill,
+            restarts: restarts.saturating_sub(self.restarts),
+            refused_too_early,
+            fsck: Some(fsck),
+        };
+        self.orders += seen.sold();
+        self.restarts = restarts;
+        Ok(seen)
     }
 }
 
@@ -302,11 +369,11 @@ fn order_id(body: &[u8]) -> String {
     order["id"].as_str().unwrap_or_default().to_owned()
 }
 
-fn measured(heard: &[Heard], took: Duration, killed_after: Option<usize>) -> String {
+fn measured(heard: &[Heard], took: Duration) -> String {
     let retries: u32 = heard.iter().map(|heard| heard.retries).sum();
     let mut note = format!("{} answers within {} ms", heard.len(), took.as_millis());
-    if let Some(answers) = killed_after {
-        note.push_str(&format!("; killed after {answers}, {retries} retries"));
+    if retries > 0 {
+        note.push_str(&format!("; asked again {retries} times"));
     }
     note
 }

@@ -1,6 +1,7 @@
 //! A platform of the proof's own: real processes in a temporary directory, ended and removed on every path.
 
 mod command;
+mod roles;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,19 +9,20 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use zizon_contracts::paths::Paths;
-use zizon_contracts::supervisor::{MAX_LINE_BYTES, Request, RoleState, StatusReport};
+use zizon_contracts::supervisor::{MAX_LINE_BYTES, Request, StatusReport};
 
 use crate::ProveError;
 use crate::session::Session;
 
 /// How long a platform or a role may take to be ready on a busy machine.
-const READY_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to stop when asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// How long its processes may take to vanish when killed.
@@ -33,12 +35,17 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The roles of a platform; each may be killed.
 pub const ROLES: [&str; 4] = ["orders", "edge", "catalog", "identity"];
 
-/// A platform under proof. Dropped, its processes are ended and its directory is removed.
+/// Its configuration: no hold runs out while it is looked at.
+pub const CONFIG: &str = "[orders]\nreservation_ttl_seconds = 86400\n";
+
+/// A platform under proof. Dropped, its processes are ended and its directory is removed, unless it is evidence.
 pub struct Platform<'a> {
     session: &'a Session<'a>,
     child: Option<Child>,
     home: Option<TempDir>,
     root: PathBuf,
+    /// Whether its files tell what went wrong.
+    is_evidence: AtomicBool,
 }
 
 impl<'a> Platform<'a> {
@@ -50,10 +57,17 @@ impl<'a> Platform<'a> {
         let home = tempfile::Builder::new().prefix("zizon-prove-").tempdir();
         let home = home.map_err(ProveError::system("make a temporary directory"))?;
         let root = home.path().to_owned();
-        let mut platform = Self { session, child: None, home: Some(home), root };
+        let mut platform = Self { session, child: None, home: Some(home), root, is_evidence: AtomicBool::new(false) };
         fs::write(platform.config(), config).map_err(ProveError::system("write a configuration"))?;
-        platform.up()?;
-        Ok(platform)
+        match platform.up() {
+            Err(ProveError::Down { what, said }) => Err(ProveError::Start { reason: format!("{what}; {said}") }),
+            started => started.map(|()| platform),
+        }
+    }
+
+    /// Keeps its directory: what a proof has found, or could not be made of, is in it.
+    pub fn keep_evidence(&self) {
+        self.is_evidence.store(true, Ordering::Relaxed);
     }
 
     fn config(&self) -> PathBuf {
@@ -88,10 +102,9 @@ impl<'a> Platform<'a> {
     /// Starts it on the data it has and waits until it is ready.
     ///
     /// # Errors
-    /// When it does not start.
+    /// [`ProveError::Down`] when it does not become ready.
     pub fn up(&mut self) -> Result<(), ProveError> {
-        let words = self.root.join("up.out");
-        let out = File::create(&words).map_err(ProveError::system("make a file"))?;
+        let out = File::create(self.words()).map_err(ProveError::system("make a file"))?;
         let errors = out.try_clone().map_err(ProveError::system("make a file"))?;
         let child = Command::new(&self.session.program)
             .args(["up", "--demo", "--listen", "127.0.0.1:0", "--data"])
@@ -107,33 +120,16 @@ impl<'a> Platform<'a> {
             .spawn()
             .map_err(ProveError::system(format!("start {}", self.session.program.display())))?;
         self.child = Some(child);
-        let ready = self.wait("the platform is ready", |platform| platform.status().is_ok_and(|status| status.ready));
-        match (ready, self.ended()) {
-            (Ok(()), _) => Ok(()),
-            (Err(ProveError::Late { .. }), _) | (Err(_), Some(_)) => {
-                Err(ProveError::Start { reason: last_words(&words) })
-            }
-            (Err(error), None) => Err(error),
-        }
+        self.await_ready()
+    }
+
+    /// What the supervisor says to a terminal.
+    fn words(&self) -> PathBuf {
+        self.root.join("up.out")
     }
 
     fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
-    }
-
-    /// Waits until `holds`, the platform ends, or the proof is stopped.
-    fn wait(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<(), ProveError> {
-        let began = Instant::now();
-        loop {
-            self.session.go_on()?;
-            if holds(self) {
-                return Ok(());
-            }
-            if began.elapsed() > READY_PATIENCE || self.ended().is_some() {
-                return Err(ProveError::Late { what: what.to_owned(), patience_s: began.elapsed().as_secs() });
-            }
-            sleep(LOOK);
-        }
     }
 
     /// How every role is, by its supervisor.
@@ -160,77 +156,6 @@ impl<'a> Platform<'a> {
         Ok(self.status()?.local_url)
     }
 
-    /// The process of a role; `None` while it is down.
-    ///
-    /// # Errors
-    /// When the supervisor does not answer.
-    pub fn pid_of(&self, role: &str) -> Result<Option<u32>, ProveError> {
-        let status = self.status()?;
-        let running = status.roles.iter().find(|entry| entry.role == role && entry.state != RoleState::Restarting);
-        Ok(running.map(|entry| entry.pid).filter(|&pid| pid != 0))
-    }
-
-    /// The process of a role that is expected to run.
-    ///
-    /// # Errors
-    /// When it is down.
-    pub fn process_of(&self, role: &str) -> Result<u32, ProveError> {
-        let down = || ProveError::Late { what: format!("{role} does not run"), patience_s: 0 };
-        self.pid_of(role)?.ok_or_else(down)
-    }
-
-    /// `kill -9` of a role, at once. Returns the process that is no more.
-    ///
-    /// # Errors
-    /// When the role does not run within a minute.
-    pub fn kill_role(&mut self, role: &str) -> Result<u32, ProveError> {
-        let began = Instant::now();
-        while began.elapsed() < READY_PATIENCE {
-            self.session.go_on()?;
-            if let Some(pid) = self.pid_of(role)?
-                && kill_now(pid)
-            {
-                return Ok(pid);
-            }
-            sleep(LOOK);
-        }
-        Err(ProveError::Late { what: format!("{role} does not run"), patience_s: READY_PATIENCE.as_secs() })
-    }
-
-    /// Waits until another process has taken the place of `before` and the platform is ready. Returns that process.
-    ///
-    /// # Errors
-    /// When it does not come.
-    pub fn await_role(&mut self, role: &str, before: u32) -> Result<u32, ProveError> {
-        let replaced = |platform: &Self| {
-            let Ok(status) = platform.status() else { return false };
-            let back = |entry: &zizon_contracts::supervisor::RoleStatus| {
-                entry.role == role && entry.pid != before && entry.state == RoleState::Ready
-            };
-            status.ready && status.roles.iter().any(back)
-        };
-        self.wait(&format!("{role} is ready again after kill -9"), replaced)?;
-        Ok(self.pid_of(role)?.unwrap_or(0))
-    }
-
-    /// Waits until another process has taken the place of `before`, ready or not. Returns that process.
-    ///
-    /// # Errors
-    /// When it does not come.
-    pub fn await_successor(&mut self, role: &str, before: u32) -> Result<u32, ProveError> {
-        let other = |pid: Option<u32>| pid.is_some_and(|pid| pid != before);
-        self.wait(&format!("{role} is started again"), |platform| platform.pid_of(role).is_ok_and(other))?;
-        Ok(self.pid_of(role)?.unwrap_or(0))
-    }
-
-    /// Waits until an order would be accepted.
-    ///
-    /// # Errors
-    /// When that does not come.
-    pub fn await_ready(&mut self) -> Result<(), ProveError> {
-        self.wait("the platform is ready", |platform| platform.status().is_ok_and(|status| status.ready))
-    }
-
     /// Asks it to stop and waits for its end.
     ///
     /// # Errors
@@ -245,12 +170,16 @@ impl<'a> Platform<'a> {
         while began.elapsed() < STOP_PATIENCE {
             if let Some(status) = self.ended() {
                 self.child = None;
-                let said = || ProveError::Start { reason: format!("it ended with {status} when asked to stop") };
-                return if status.success() { Ok(()) } else { Err(said()) };
+                if status.success() {
+                    return Ok(());
+                }
+                self.keep_evidence();
+                return Err(ProveError::Stop { status: status.to_string() });
             }
             sleep(LOOK);
         }
-        Err(ProveError::Late { what: "the platform has stopped".into(), patience_s: STOP_PATIENCE.as_secs() })
+        self.keep_evidence();
+        Err(ProveError::Late { what: "the platform did not stop".into(), patience_s: STOP_PATIENCE.as_secs() })
     }
 
     /// `kill -9` of the supervisor, which takes every role with it; waits until all are gone.
@@ -261,7 +190,12 @@ impl<'a> Platform<'a> {
         let _ = child.kill();
         let _ = child.wait();
         let began = Instant::now();
-        while began.elapsed() < DEATH_PATIENCE && roles.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+        let lives = |pid: &&u32| Path::new(&format!("/proc/{pid}")).exists();
+        while let Some(pid) = roles.iter().find(lives) {
+            if began.elapsed() > DEATH_PATIENCE {
+                self.session.say.note(&format!("process {pid} of the platform under proof does not end"));
+                return;
+            }
             sleep(LOOK);
         }
     }
@@ -271,14 +205,14 @@ impl Drop for Platform<'_> {
     fn drop(&mut self) {
         self.kill();
         let elsewhere = fs::read_link(Paths::near(&self.data()));
-        if let Some(home) = self.home.take() {
-            if self.session.keep {
-                let kept = home.keep();
-                self.session.say.note(&format!("kept {}", kept.display()));
-                return;
-            }
-            // What cannot be removed is the system's temporary directory's to clean.
-            let _ = home.close();
+        let Some(home) = self.home.take() else { return };
+        let was_stopped = self.session.go_on().is_err();
+        if self.session.keep || (self.is_evidence.load(Ordering::Relaxed) && !was_stopped) {
+            self.session.say.note(&format!("kept {}", home.keep().display()));
+            return;
+        }
+        if let Err(error) = home.close() {
+            self.session.say.note(&format!("{} was not removed: {error}", self.root.display()));
         }
         if let Ok(elsewhere) = elsewhere {
             let _ = fs::remove_dir_all(elsewhere);
@@ -294,18 +228,36 @@ fn pid(raw: u32) -> Option<Pid> {
     i32::try_from(raw).ok().and_then(Pid::from_raw)
 }
 
-/// `kill -9`; whether there was such a process.
+/// `kill -9`; whether there was such a process, and it had not ended by itself.
 pub fn kill_now(raw: u32) -> bool {
-    pid(raw).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+    !is_zombie(raw) && pid(raw).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+}
+
+/// Whether it has ended and nobody has noticed yet: a signal would reach it all the same (proc(5), the letter after the name).
+fn is_zombie(raw: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{raw}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
 }
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().replace('\n', " / ")
 }
 
-fn last_words(file: &Path) -> String {
-    let said = fs::read(file).unwrap_or_default();
-    let from = said.len().saturating_sub(600);
-    let words = text(&said[from..]);
-    if words.is_empty() { "it said nothing".to_owned() } else { words }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_ended_by_itself_is_not_killed() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let began = Instant::now();
+        while !is_zombie(child.id()) && began.elapsed() < READY_PATIENCE {
+            sleep(LOOK);
+        }
+        assert!(!kill_now(child.id()));
+        child.wait().unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(kill_now(child.id()));
+        assert!(!child.wait().unwrap().success());
+    }
 }

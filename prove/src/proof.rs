@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use zizon_contracts::fsck::StoreFinding;
+use zizon_load::VerifyError;
 
+use crate::ProveError;
 use crate::timeline::Timeline;
 
 /// One claim and what was seen of it.
@@ -98,6 +100,25 @@ impl Proof {
         self.parts.iter().flat_map(|part| &part.checks)
     }
 
+    /// A platform that does not come back, or cannot say what became of an order, is what a proof is to find: it refutes. Other errors stay.
+    pub(crate) fn or_refuted(self, error: ProveError) -> Result<Self, ProveError> {
+        let check = match error {
+            ProveError::Down { what, said } => {
+                Check::new("the platform comes back, whatever is killed", false, format!("{what}; {said}"))
+            }
+            ProveError::Verify(error @ VerifyError::Unavailable { .. }) => {
+                Check::new("every acknowledged order is asked for", false, error.to_string())
+            }
+            error => return Err(error),
+        };
+        let title = "the platform under proof".to_owned();
+        Ok(Self {
+            verdict: Verdict::Refuted,
+            parts: vec![Part { title, checks: vec![check], note: String::new() }],
+            ..self
+        })
+    }
+
     /// Whether it stands.
     #[must_use]
     pub fn is_proven(&self) -> bool {
@@ -112,6 +133,8 @@ pub struct FsckSeen {
     pub ok: bool,
     /// What was compared, or the first thing that is wrong.
     pub said: String,
+    /// Orders there are, by the journal; `None` where they could not be counted.
+    pub orders: Option<u64>,
 }
 
 impl FsckSeen {
@@ -128,7 +151,7 @@ impl FsckSeen {
             (None, _) => "the stock was not checked".to_owned(),
         };
         // Where the stock could not be added up, nothing is shown about it.
-        Self { ok: ok && orders.is_some(), said }
+        Self { ok: ok && orders.is_some(), said, orders }
     }
 }
 
@@ -164,6 +187,28 @@ mod tests {
         assert_eq!(Verdict::of([&good, &good]), Verdict::Proven);
         assert_eq!(Verdict::of([&good, &bad]), Verdict::Refuted);
         assert_eq!(Verdict::of([]), Verdict::Refuted);
+    }
+
+    #[test]
+    fn a_platform_that_does_not_come_back_refutes_and_a_stopped_proof_decides_nothing() {
+        let blank = || Proof {
+            name: "durability",
+            claim: String::new(),
+            method: String::new(),
+            verdict: Verdict::Proven,
+            parts: Vec::new(),
+            facts: Vec::new(),
+            not_shown: Vec::new(),
+            seconds: 0.0,
+            timeline: None,
+        };
+        let down = ProveError::Down { what: "orders did not come back".into(), said: "corrupt journal".into() };
+        let refuted = blank().or_refuted(down).unwrap();
+        assert!(!refuted.is_proven());
+        assert!(refuted.checks().any(|check| !check.holds && check.seen.contains("corrupt journal")));
+        let silent = VerifyError::Unavailable { id: "ord_1".into(), patience_s: 60, reason: "503".into() };
+        assert!(!blank().or_refuted(silent.into()).unwrap().is_proven());
+        assert!(matches!(blank().or_refuted(ProveError::Stopped), Err(ProveError::Stopped)));
     }
 
     #[test]

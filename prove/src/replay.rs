@@ -10,7 +10,7 @@ use zizon_load::client::Client;
 use crate::ProveError;
 use crate::buyer::{Heard, Wish, ask_all, block_on, nonce, problem_code};
 use crate::check::replay::{Answer, Round, Seen, judge};
-use crate::platform::Platform;
+use crate::platform::{CONFIG, Platform};
 use crate::proof::{Proof, Verdict};
 use crate::session::{Running, Session};
 
@@ -53,13 +53,26 @@ impl Replay {
     pub fn spawn(&self, session: &Session<'_>) -> Result<Proof, ProveError> {
         self.check()?;
         let began = Instant::now();
-        let mut platform = Platform::start(session, "[orders]\nreservation_ttl_seconds = 86400\n")?;
+        let mut platform = Platform::start(session, CONFIG)?;
+        let outcome = self.on(session, &mut platform);
+        let proof = match outcome {
+            Ok(seen) => self.proof(&seen, began, Vec::new()),
+            Err(error) => self.blank(began).or_refuted(error)?,
+        };
+        if !proof.is_proven() {
+            platform.keep_evidence();
+        }
+        Ok(proof)
+    }
+
+    fn on(&self, session: &Session<'_>, platform: &mut Platform<'_>) -> Result<Seen, ProveError> {
         let mut key = Key::new(self, session, &platform.url()?, &platform.ca_file())?;
         key.round("at first")?;
 
         let before = platform.kill_role("orders")?;
         platform.await_role("orders", before)?;
         key.round("after kill -9 of orders")?;
+        let restarts = platform.restarts()?;
 
         platform.stop()?;
         platform.up()?;
@@ -69,8 +82,9 @@ impl Replay {
         let other_body = key.other_body()?;
         let user = key.wish.user.clone();
         let orders: Orders = platform.command(&["order", "ls", "--user", &user])?;
-        let seen = Seen { rounds: key.rounds, other_body, orders: Some(orders.data.len() as u64) };
-        Ok(self.proof(&seen, began, Vec::new()))
+        // The supervisor counts anew since the restart.
+        let restarts = Some(restarts + platform.restarts()?);
+        Ok(Seen { rounds: key.rounds, other_body, orders: Some(orders.data.len() as u64), restarts })
     }
 
     /// Proves it on a running platform, as far as that can be seen from outside. One order is made there.
@@ -84,7 +98,7 @@ impl Replay {
         key.round("at first")?;
         key.round("again")?;
         let other_body = key.other_body()?;
-        let seen = Seen { rounds: key.rounds, other_body, orders: None };
+        let seen = Seen { rounds: key.rounds, other_body, orders: None, restarts: None };
         let not_shown = vec![
             "that it holds across a kill and a restart: from outside nothing can be killed".to_owned(),
             "that no second order exists: only the platform's operator may list orders".to_owned(),
@@ -97,18 +111,22 @@ impl Replay {
             "that it holds for years: an order is its own idempotency record, and no order is deleted".to_owned(),
         );
         let parts = judge(seen);
+        let verdict = Verdict::of(parts.iter().flat_map(|part| &part.checks));
+        let times = seen.rounds.len();
+        let method = format!("{} clients send one body with one key at the same moment, {times} times.", self.clients);
+        Proof { method, verdict, parts, not_shown, ..self.blank(began) }
+    }
+
+    /// The proof before anything was seen.
+    fn blank(&self, began: Instant) -> Proof {
         Proof {
             name: "replay",
             claim: "One key makes one order, and everybody who asks with it gets the same bytes.".to_owned(),
-            method: format!(
-                "{} clients send one body with one key at the same moment, {} times.",
-                self.clients,
-                seen.rounds.len()
-            ),
-            verdict: Verdict::of(parts.iter().flat_map(|part| &part.checks)),
-            parts,
+            method: format!("{} clients send one body with one key at the same moment.", self.clients),
+            verdict: Verdict::Refuted,
+            parts: Vec::new(),
             facts: Vec::new(),
-            not_shown,
+            not_shown: Vec::new(),
             seconds: began.elapsed().as_secs_f64(),
             timeline: None,
         }
@@ -159,7 +177,7 @@ impl<'a> Key<'a> {
 }
 
 pub(crate) fn answer(heard: Heard) -> Answer {
-    let Heard { reply, retries } = heard;
+    let Heard { reply, retries, .. } = heard;
     match reply {
         Ok(reply) => Answer { status: Some(reply.status), replayed: reply.replayed, body: reply.body, retries },
         Err(last) => Answer { status: None, replayed: false, body: last.into_bytes(), retries },

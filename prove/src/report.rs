@@ -6,8 +6,11 @@ mod svg;
 mod text;
 
 use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use serde::Serialize;
 
 use crate::ProveError;
@@ -66,6 +69,12 @@ impl Report {
         Self { verdict, version, machine, seed, command, at, proofs, controls }
     }
 
+    /// Whether something in it does not hold. A report of nothing refutes nothing.
+    #[must_use]
+    pub fn refutes(&self) -> bool {
+        self.proofs.iter().any(|proof| !proof.is_proven()) || self.controls.iter().any(|outcome| !outcome.caught)
+    }
+
     /// The report for a terminal, `paint`ed where that is wanted.
     #[must_use]
     pub fn text(&self, paint: &dyn Fn(&str, Tone) -> String) -> String {
@@ -103,9 +112,15 @@ impl Report {
 /// [`ProveError::Report`].
 pub fn check_writable(file: &Path) -> Result<(), ProveError> {
     let failed = |source| ProveError::Report { file: file.to_owned(), source };
-    let existed = file.exists();
-    OpenOptions::new().create(true).append(true).open(file).map_err(failed)?;
-    if existed { Ok(()) } else { fs::remove_file(file).map_err(failed) }
+    match OpenOptions::new().write(true).create_new(true).open(file) {
+        Ok(_) => fs::remove_file(file).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // A pipe that nobody reads would wait for ever.
+            let flags = OFlags::NONBLOCK.bits().cast_signed();
+            OpenOptions::new().append(true).custom_flags(flags).open(file).map(drop).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Writes the page.
@@ -135,6 +150,10 @@ mod tests {
         fs::write(&file, "old").unwrap();
         check_writable(&file).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "old");
+        let dangling = dir.path().join("dangling");
+        std::os::unix::fs::symlink(dir.path().join("target"), &dangling).unwrap();
+        assert!(check_writable(&dangling).is_err());
+        assert!(dangling.is_symlink() && !dir.path().join("target").exists(), "neither made nor removed");
         for bad in [dir.path().to_owned(), dir.path().join("none/report.html")] {
             let error = check_writable(&bad).unwrap_err();
             assert!(error.to_string().contains("cannot write the report"), "{error}");

@@ -46,3 +46,12 @@ pub struct Running {
     /// PEM file of the authority to trust.
     pub ca_file: PathBuf,
 }
+
+/// Ends what looks at it, also when what it serves fails or panics.
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -60,18 +60,23 @@ pub struct LatencyClass {
     pub orders: u64,
 }
 
-/// Reads the moments of a file of acknowledgements, in the order of their answers. 16 bytes of memory per order.
+/// What a file of acknowledgements shows. 16 bytes of memory per order. Lines that are no acknowledgement are the verification's to report.
 ///
 /// # Errors
-/// When the file cannot be read or a line is no acknowledgement.
-pub fn read(acks: &Path) -> Result<Vec<Moment>, VerifyError> {
+/// When the file cannot be read.
+pub fn of_file(acks: &Path, kills: &[Kill]) -> Result<Timeline, VerifyError> {
     let mut reader = Reader::open(acks)?;
     let mut moments = Vec::new();
-    while let Some(line) = reader.next_line()? {
-        moments.push(Moment { sent_ms: line.t_sent, acked_ms: line.t_ack });
+    loop {
+        match reader.next_line() {
+            Ok(Some(line)) => moments.push(Moment { sent_ms: line.t_sent, acked_ms: line.t_ack }),
+            Ok(None) => break,
+            Err(VerifyError::Line { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     moments.sort_unstable_by_key(|moment| moment.acked_ms);
-    Ok(moments)
+    Ok(Timeline::new(&moments, kills))
 }
 
 impl Timeline {

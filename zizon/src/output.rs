@@ -198,6 +198,16 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|character| if acts(character) { '\u{b7}' } else { character }).collect()
 }
 
+/// A word for a shell: quoted where it has to be.
+pub fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// `text` with the digits of its first number in groups of three: `KRW 2,690,000`, `1,204.50`.
 pub fn grouped(text: &str) -> String {
     let start = text.find(|character: char| character.is_ascii_digit()).unwrap_or(text.len());
@@ -259,6 +269,19 @@ mod tests {
     #[test]
     fn what_customers_write_cannot_act_on_the_terminal() {
         assert_eq!(plain("두 줄\n\u{1b}[31m\u{202e}fdp.exe"), "두 줄\u{b7}\u{b7}[31m\u{b7}fdp.exe");
+    }
+
+    #[test]
+    fn a_command_can_be_pasted_whatever_the_paths_are() {
+        for (word, shown) in [
+            ("/srv/zizon", "/srv/zizon"),
+            ("https://[::1]:8443", "'https://[::1]:8443'"),
+            ("/my data", "'/my data'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use zizon_contracts::orders::StockView;
 use zizon_load::VerifyReport;
 
-use super::{equation, ordered, storage};
+use super::{by_itself, equation, ordered, storage};
 use crate::proof::{Check, FsckSeen, grouped};
 
 /// One role killed.
@@ -28,9 +28,17 @@ pub struct Seen {
     pub kills_asked: u32,
     /// Kills that were made.
     pub kills: Vec<Kill>,
+    /// Roles that were started again, by the supervisor's count.
+    pub restarts: u64,
     /// Acknowledgements on disk at the client, replays included.
     pub acked: u64,
-    /// Requests that were sent and not answered 201: each may or may not have been applied.
+    /// Answers 201 that the client received.
+    pub answered_201: u64,
+    /// Requests without a clear answer that are orders: asked again with the same key afterwards, they are answered 201.
+    pub found: u64,
+    /// Requests without a clear answer that are refused when they are asked again.
+    pub refused: u64,
+    /// Requests whose outcome is unknown to the end: each may or may not have been applied.
     pub unanswered: u64,
     /// The verification of all acknowledgements afterwards.
     pub verify: VerifyReport,
@@ -48,11 +56,13 @@ pub fn judge(seen: &Seen) -> Vec<Check> {
     let mut checks = Vec::new();
     if seen.kills_asked > 0 {
         checks.push(killed(seen));
+        checks.push(by_itself(seen.kills.len() as u64, seen.restarts));
     }
     checks.extend([all_asked_for(seen), nothing_lost(seen), nothing_changed(seen), nothing_twice(seen)]);
     if let Some((before, after)) = &seen.stock {
         checks.push(units(seen, before, after));
         checks.push(equation(before, after));
+        checks.push(counted(seen, ordered(before, after)));
     }
     checks.extend(seen.online.as_ref().map(|fsck| storage("the running platform's own check agrees", fsck)));
     checks.extend(seen.offline.as_ref().map(|fsck| storage("so does a check of its files once it has stopped", fsck)));
@@ -69,10 +79,17 @@ fn killed(seen: &Seen) -> Check {
 fn all_asked_for(seen: &Seen) -> Check {
     let verify = &seen.verify;
     let holds = seen.acked > 0
+        && seen.acked == seen.answered_201
         && verify.checked + verify.repeated == seen.acked
         && verify.bad_lines_total == 0
         && !verify.stopped_early;
-    let said = format!("{} acknowledged, {} asked for", grouped(seen.acked), grouped(verify.checked + verify.repeated));
+    let asked = grouped(verify.checked + verify.repeated);
+    let said = match verify.bad_lines.first() {
+        Some(line) => format!("{} x 201, {asked} asked for; {line}", grouped(seen.answered_201)),
+        None => {
+            format!("{} x 201, {} written down, {asked} asked for", grouped(seen.answered_201), grouped(seen.acked))
+        }
+    };
     Check::new("every acknowledged order is asked for", holds, said)
 }
 
@@ -100,18 +117,30 @@ fn first(count: u64, what: &str, list: &[String]) -> String {
     list.first().map_or_else(|| format!("{count} {what}"), |first| format!("{count} {what}, the first {first}"))
 }
 
-/// Each order takes one unit. What was not answered may have taken one, or not; nothing else may.
+/// Every order took one unit, by each count of the storage there is.
+fn counted(seen: &Seen, taken: i128) -> Check {
+    let counts: Vec<Option<u64>> =
+        [&seen.online, &seen.offline].into_iter().flatten().map(|fsck| fsck.orders).collect();
+    let holds = !counts.is_empty() && counts.iter().all(|count| count.map(i128::from) == Some(taken));
+    let words = |count: &Option<u64>| count.map_or_else(|| "no count".to_owned(), grouped);
+    let said =
+        format!("{} taken, {} stored", grouped(taken), counts.iter().map(words).collect::<Vec<_>>().join(" and "));
+    Check::new("as many units are taken as orders are stored", holds, said)
+}
+
+/// Each order takes one unit. What is unknown to the end may have taken one, or not; nothing else may.
 fn units(seen: &Seen, before: &StockView, after: &StockView) -> Check {
     let taken = ordered(before, after);
-    let least = i128::from(seen.verify.checked);
+    let least = i128::from(seen.verify.checked) + i128::from(seen.found);
     let most = least + i128::from(seen.unanswered);
     let said = format!(
-        "{} taken, {} acknowledged, {} without a 201",
+        "{} taken, {} acknowledged and {} found when asked again, {} unknown to the end",
         grouped(taken),
-        grouped(least),
+        grouped(seen.verify.checked),
+        grouped(seen.found),
         grouped(seen.unanswered)
     );
-    Check::new("units taken: acknowledged orders, or unknown ones", (least..=most).contains(&taken), said)
+    Check::new("each order has taken one unit, and nothing else has", (least..=most).contains(&taken), said)
 }
 
 #[cfg(test)]
@@ -128,13 +157,17 @@ mod tests {
     }
 
     fn good(orders: u64, unanswered: u64, applied: u64) -> Seen {
-        let taken = i64::try_from(orders + applied.min(unanswered)).unwrap();
+        let taken = i64::try_from(orders + 4 + applied.min(unanswered)).unwrap();
         let kill = Kill { role: "orders".into(), at_ms: 5, pid: 10, successor: 11, is_early: false };
-        let fsck = Some(FsckSeen { ok: true, said: String::new() });
+        let fsck = Some(FsckSeen { ok: true, said: String::new(), orders: u64::try_from(taken).ok() });
         Seen {
             kills_asked: 1,
             kills: vec![kill],
+            restarts: 1,
+            found: 4,
+            refused: 1,
             acked: orders,
+            answered_201: orders,
             unanswered,
             verify: VerifyReport { checked: orders, ..VerifyReport::default() },
             stock: Some((view(1_000_000, 3), view(1_000_000 - taken, 3 + taken))),
@@ -155,8 +188,11 @@ mod tests {
 
         #[test]
         fn a_unit_more_or_less_than_orders_explain_refutes(orders in 1_u64..10_000, unanswered in 0_u64..100) {
-            for taken in [i64::try_from(orders).unwrap() - 1, i64::try_from(orders + unanswered).unwrap() + 1] {
+            for taken in [i64::try_from(orders + 4).unwrap() - 1, i64::try_from(orders + 4 + unanswered).unwrap() + 1] {
                 let mut seen = good(orders, unanswered, 0);
+                for fsck in [&mut seen.online, &mut seen.offline] {
+                    fsck.as_mut().unwrap().orders = u64::try_from(taken).ok();
+                }
                 seen.stock = Some((view(1_000_000, 3), view(1_000_000 - taken, 3 + taken)));
                 prop_assert_eq!(verdict(&seen), Verdict::Refuted);
             }
@@ -165,13 +201,19 @@ mod tests {
 
     #[test]
     fn each_defect_refutes() {
-        let defects: [(&str, Break); 11] = [
+        let defects: [(&str, Break); 17] = [
+            ("one received and not written down", |seen| seen.answered_201 += 1),
+            ("a role that ended by itself", |seen| seen.restarts += 1),
+            ("a kill of who had ended already", |seen| seen.restarts = 0),
+            ("an order that took no unit", |seen| seen.offline.as_mut().unwrap().orders = Some(56)),
+            ("no order in the storage", |seen| seen.online.as_mut().unwrap().orders = Some(0)),
+            ("a storage that was not counted", |seen| seen.offline.as_mut().unwrap().orders = None),
             ("one lost", |seen| seen.verify.missing_total = 1),
             ("one changed", |seen| seen.verify.different_total = 1),
             ("one double", |seen| seen.verify.duplicates_total = 1),
             ("one unreadable", |seen| seen.verify.unreadable_total = 1),
             ("a line altered", |seen| seen.verify.bad_lines_total = 1),
-            ("one not asked for", |seen| seen.acked += 1),
+            ("one not asked for", |seen| (seen.acked, seen.answered_201) = (seen.acked + 1, seen.answered_201 + 1)),
             ("a kill that killed nobody", |seen| seen.kills[0].successor = 10),
             ("a kill left out", |seen| seen.kills.clear()),
             ("a counter off by one", |seen| seen.stock.as_mut().unwrap().1.available += 1),

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use zizon_contracts::orders::StockView;
 
-use super::{equation, ordered, storage};
-use crate::proof::{Check, FsckSeen};
+use super::{by_itself, equation, ordered, storage};
+use crate::proof::{Check, FsckSeen, grouped};
 
 /// The one reason for which a buyer may be refused.
 pub const REFUSAL: (u16, &str) = (409, "insufficient-stock");
@@ -45,6 +45,30 @@ pub struct Seen {
     pub readings: Vec<i64>,
     /// The platform's own check afterwards.
     pub fsck: Option<FsckSeen>,
+    /// Orders stored before the sale.
+    pub orders_before: u64,
+    /// The role that was killed, where one was.
+    pub kill: Option<Kill>,
+    /// Roles that were started again meanwhile, by the supervisor's count.
+    pub restarts: u64,
+    /// Buyers who were refused at first although a unit was left, and got one when they asked again; `None` where that is part of the
+    /// protocol: an attempt that is cut off holds its unit until it is found dead.
+    pub refused_too_early: Option<u64>,
+}
+
+/// A role killed while buyers waited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kill {
+    /// The role.
+    pub role: String,
+    /// The process that was killed; 0 when the kill found none.
+    pub pid: u32,
+    /// The process that took its place.
+    pub successor: u32,
+    /// Answers there were at that moment.
+    pub answers_before: usize,
+    /// Buyers without a final answer by then, to whom the kill made a difference: they lost a connection or were told to ask again.
+    pub met: usize,
 }
 
 impl Seen {
@@ -64,8 +88,33 @@ pub fn judge(seen: &Seen) -> Vec<Check> {
         checks.push(equation(before, after));
         checks.push(never_negative(seen, after));
     }
-    checks.extend(seen.fsck.as_ref().map(|fsck| storage("the platform's own check agrees (fsck --online)", fsck)));
+    checks.extend(seen.kill.as_ref().map(killed));
+    if let Some(fsck) = &seen.fsck {
+        checks.push(storage("the platform's own check agrees (fsck --online)", fsck));
+        checks.push(stored(seen, fsck));
+        checks.push(by_itself(seen.kill.iter().count() as u64, seen.restarts));
+    }
+    checks.extend(seen.refused_too_early.map(refused_too_early));
     checks
+}
+
+fn killed(kill: &Kill) -> Check {
+    let Kill { role, pid, successor, answers_before, met } = kill;
+    let holds = *pid != 0 && *successor != 0 && pid != successor && *met > 0;
+    let said = format!("after {answers_before} answers, {met} had to ask again; process {pid}, then {successor}");
+    Check::new(format!("{role} died while buyers waited, and came back"), holds, said)
+}
+
+fn stored(seen: &Seen, fsck: &FsckSeen) -> Check {
+    let stored = fsck.orders.map(|orders| i128::from(orders) - i128::from(seen.orders_before));
+    let said =
+        stored.map_or_else(|| "not counted".to_owned(), |stored| format!("{} more than before", grouped(stored)));
+    Check::new("as many orders are stored as were sold", stored == Some(seen.sold().into()), said)
+}
+
+fn refused_too_early(buyers: u64) -> Check {
+    let said = format!("{buyers} got a unit when they asked again");
+    Check::new("nobody was refused while a unit was left", buyers == 0, said)
 }
 
 fn sold_exactly(seen: &Seen) -> Check {
@@ -138,8 +187,12 @@ fn all_taken(seen: &Seen, before: &StockView, after: &StockView) -> Check {
 
 fn never_negative(seen: &Seen, after: &StockView) -> Check {
     let lowest = seen.readings.iter().copied().chain([after.available]).min().unwrap_or(after.available);
-    let said = format!("lowest of {} readings: {lowest}", seen.readings.len() + 1);
-    Check::new("stock is never below zero", lowest >= 0, said)
+    // Nothing that was not looked at is claimed.
+    let (claim, said) = match seen.readings.len() {
+        0 => ("stock is not below zero afterwards", format!("{lowest}; not read while it was sold")),
+        times => ("stock is never below zero", format!("lowest of {times} readings while it was sold: {lowest}")),
+    };
+    Check::new(claim, lowest >= 0, said)
 }
 
 #[cfg(test)]
@@ -167,7 +220,11 @@ mod tests {
             endings,
             stock: Some((view(units_left + sold, 7), view(units_left, 7 + sold))),
             readings: vec![5, 0],
-            fsck: Some(FsckSeen { ok: true, said: String::new() }),
+            fsck: Some(FsckSeen { ok: true, said: String::new(), orders: Some(7 + u64::try_from(sold).unwrap()) }),
+            orders_before: 7,
+            kill: Some(Kill { role: "orders".into(), pid: 10, successor: 11, answers_before: 1, met: 3 }),
+            restarts: 1,
+            refused_too_early: Some(0),
         }
     }
 
@@ -228,7 +285,34 @@ mod tests {
     #[test]
     fn a_failed_fsck_refutes() {
         let mut seen = good(4, 2);
-        seen.fsck = Some(FsckSeen { ok: false, said: "an index entry differs".into() });
+        seen.fsck = Some(FsckSeen { ok: false, said: "an index entry differs".into(), orders: Some(9) });
         assert_eq!(verdict(&seen), Verdict::Refuted);
+    }
+
+    #[test]
+    fn a_kill_that_met_nobody_and_each_other_defect_refutes() {
+        assert_eq!(verdict(&good(4, 2)), Verdict::Proven);
+        let defects: [(&str, fn(&mut Seen)); 7] = [
+            ("a kill that met nobody", |seen| seen.kill.as_mut().unwrap().met = 0),
+            ("a kill that found no process", |seen| seen.kill.as_mut().unwrap().pid = 0),
+            ("a role that was not killed", |seen| seen.kill.as_mut().unwrap().successor = 10),
+            ("a role that ended by itself", |seen| seen.restarts = 2),
+            ("an order more than was sold", |seen| seen.fsck.as_mut().unwrap().orders = Some(10)),
+            ("orders that were not counted", |seen| seen.fsck.as_mut().unwrap().orders = None),
+            ("a buyer refused while a unit was left", |seen| seen.refused_too_early = Some(1)),
+        ];
+        for (name, break_it) in defects {
+            let mut seen = good(4, 2);
+            break_it(&mut seen);
+            assert_eq!(verdict(&seen), Verdict::Refuted, "{name}");
+        }
+    }
+
+    #[test]
+    fn without_a_reading_meanwhile_nothing_is_claimed_of_it() {
+        let mut seen = good(4, 2);
+        seen.readings.clear();
+        assert!(judge(&seen).iter().all(|check| !check.claim.contains("never below zero")));
+        assert_eq!(verdict(&seen), Verdict::Proven);
     }
 }

@@ -38,6 +38,8 @@ pub struct Seen {
     pub other_body: (u16, String),
     /// Orders of this user the operator sees at the end; `None` from outside.
     pub orders: Option<u64>,
+    /// Roles that were started again, by the supervisor's count; one is killed. `None` from outside.
+    pub restarts: Option<u64>,
 }
 
 /// What the answers show.
@@ -67,6 +69,7 @@ fn afterwards(seen: &Seen) -> Vec<Check> {
     let one =
         |orders| Check::new("there is one order, not several", orders == 1, format!("orders of this user: {orders}"));
     checks.extend(seen.orders.map(one));
+    checks.extend(seen.restarts.map(|restarts| super::by_itself(1, restarts)));
     checks
 }
 
@@ -131,6 +134,7 @@ mod tests {
             rounds: vec![round("at first", first), later("after a kill"), later("after a restart")],
             other_body: (422, "idempotency-key-reused".into()),
             orders: Some(1),
+            restarts: Some(1),
         }
     }
 
@@ -141,7 +145,8 @@ mod tests {
     #[test]
     fn equal_answers_prove_and_each_defect_refutes() {
         assert_eq!(verdict(&good()), Verdict::Proven);
-        let defects: [(&str, Break); 8] = [
+        let defects: [(&str, Break); 9] = [
+            ("a role that ended by itself", |seen| seen.restarts = Some(2)),
             ("other bytes at once", |seen| seen.rounds[0].answers[9].body.push(b' ')),
             ("other bytes after a restart", |seen| seen.rounds[2].answers[0].body[8] = b'2'),
             ("another status", |seen| seen.rounds[1].answers[4].status = Some(200)),

@@ -21,7 +21,17 @@ pub(super) fn all() -> Vec<Control<'static>> {
             }
         }),
         sale("the platform's own check is not clean", "own check agrees", |seen| {
-            seen.fsck = Some(FsckSeen { ok: false, said: "an index entry differs".into() });
+            seen.fsck = Some(FsckSeen { ok: false, said: "an index entry differs".into(), orders: Some(2) });
+        }),
+        sale("the storage that was checked has no orders", "as many orders are stored", |seen| {
+            seen.fsck = Some(FsckSeen { ok: true, said: "all agree over 0 orders".into(), orders: Some(0) });
+        }),
+        sale("a role is killed when nobody waits any more", "died while buyers waited", |seen| {
+            seen.kill.iter_mut().for_each(|kill| kill.met = 0);
+        }),
+        sale("a role ends by itself and is started again", "no role ended by itself", |seen| seen.restarts += 1),
+        sale("a buyer is refused while a unit is left", "nobody was refused while", |seen| {
+            seen.refused_too_early = Some(1);
         }),
         key("a second 201 has one byte changed", "have the same bytes", |seen| seen.rounds[1].answers[2].body[8] ^= 1),
         key("a key makes a second order", "there is one order", |seen| seen.orders = Some(2)),
@@ -59,7 +69,11 @@ fn good_sale() -> oversell::Seen {
         endings: vec![sold(1), sold(2), refused(), refused()],
         stock: Some((view(2, 0), view(0, 2))),
         readings: vec![1],
-        fsck: Some(FsckSeen { ok: true, said: "all agree".into() }),
+        fsck: Some(FsckSeen { ok: true, said: "all agree".into(), orders: Some(2) }),
+        orders_before: 0,
+        kill: Some(oversell::Kill { role: "orders".into(), pid: 10, successor: 11, answers_before: 1, met: 3 }),
+        restarts: 1,
+        refused_too_early: Some(0),
     }
 }
 
@@ -76,5 +90,6 @@ fn good_key() -> replay::Seen {
         rounds: vec![round("at first", true), round("after a restart", false)],
         other_body: (422, "idempotency-key-reused".into()),
         orders: Some(1),
+        restarts: Some(1),
     }
 }

@@ -14,14 +14,13 @@ use crate::buyer::{Wish, ask_all, block_on, nonce};
 use crate::check::{durability, replay};
 use crate::durability::verify;
 use crate::oversell::Oversell;
-use crate::platform::Platform;
+use crate::platform::{CONFIG, Platform};
 use crate::session::Session;
 
 /// Orders of a control are few: what is shown is that the check can fail.
 const RATE_PER_SECOND: f64 = 200.0;
 const DURATION: Duration = Duration::from_millis(500);
 const CONNECTIONS: usize = 8;
-const CONFIG: &str = "[orders]\nreservation_ttl_seconds = 86400\n";
 
 pub(super) fn all<'a>(session: &'a Session<'a>) -> Vec<Control<'a>> {
     type Run = fn(&Session<'_>) -> Result<Caught, Missed>;
@@ -43,6 +42,7 @@ struct Shop<'a> {
     session: &'a Session<'a>,
     platform: Platform<'a>,
     acked: u64,
+    answered_201: u64,
     errors: u64,
     before: StockView,
 }
@@ -51,7 +51,7 @@ impl<'a> Shop<'a> {
     fn open(session: &'a Session<'a>) -> Result<Self, ProveError> {
         let platform = Platform::start(session, CONFIG)?;
         let before = platform.stock(DEFAULT_PRODUCT)?;
-        let mut shop = Self { session, platform, acked: 0, errors: 0, before };
+        let mut shop = Self { session, platform, acked: 0, answered_201: 0, errors: 0, before };
         shop.orders()?;
         Ok(shop)
     }
@@ -68,6 +68,7 @@ impl<'a> Shop<'a> {
         self.session.go_on()?;
         let acked = report.acked.unwrap_or(0);
         self.acked += acked;
+        self.answered_201 += report.created + report.replayed;
         self.errors += report.errors;
         Ok(acked)
     }
@@ -79,7 +80,11 @@ impl<'a> Shop<'a> {
         Ok(durability::Seen {
             kills_asked: 0,
             kills: Vec::new(),
+            restarts: 0,
             acked: self.acked,
+            answered_201: self.answered_201,
+            found: 0,
+            refused: 0,
             unanswered: self.errors,
             verify,
             stock: Some((self.before.clone(), self.platform.stock(DEFAULT_PRODUCT)?)),
@@ -128,6 +133,7 @@ fn lost_key(session: &Session<'_>) -> Result<Caught, Missed> {
         rounds: vec![ask(&shop, &wish, "at first")?, ask(&shop, &wish, "again")?],
         other_body: (replay::OTHER_BODY.0, replay::OTHER_BODY.1.to_owned()),
         orders: None,
+        restarts: None,
     };
     must_hold(&replay::checks(&seen))?;
     shop.put_back()?;

@@ -15,7 +15,7 @@ use super::{LOOK, Platform, text};
 use crate::proof::FsckSeen;
 use crate::{ProveError, fsck};
 
-/// How long a command may take.
+/// How long a command may take whose work does not grow with what is stored.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Of what a command said, this much is read.
 const DOCUMENT_MAX: u64 = 1024 * 1024;
@@ -26,6 +26,11 @@ impl Platform<'_> {
     /// # Errors
     /// When it cannot be run, prints no such document, or the proof is stopped.
     pub fn command<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T, ProveError> {
+        self.asked(arguments).inspect_err(|_| self.keep_evidence())
+    }
+
+    /// As [`Self::command`], where it may fail: the platform may be down at this moment.
+    fn asked<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T, ProveError> {
         let failed = |reason: String| ProveError::Command { command: arguments.join(" "), reason };
         let out = tempfile::tempfile().map_err(ProveError::system("make a temporary file"))?;
         let errors = tempfile::tempfile().map_err(ProveError::system("make a temporary file"))?;
@@ -41,7 +46,9 @@ impl Platform<'_> {
             .process_group(0)
             .spawn()
             .map_err(ProveError::system(format!("start {}", self.session.program.display())))?;
-        let ended = self.wait_for(&mut child);
+        // A check takes as long as what is stored takes to be read.
+        let patience = if arguments.first() == Some(&"fsck") { Duration::MAX } else { PATIENCE };
+        let ended = self.wait_for(&mut child, patience);
         if ended.is_err() {
             let _ = child.kill();
             let _ = child.wait();
@@ -56,9 +63,9 @@ impl Platform<'_> {
         }
     }
 
-    fn wait_for(&self, child: &mut Child) -> Result<(), ProveError> {
+    fn wait_for(&self, child: &mut Child, patience: Duration) -> Result<(), ProveError> {
         let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < patience {
             self.session.go_on()?;
             let ended = child.try_wait().map_err(ProveError::system("wait for a command"))?;
             if ended.is_some() {
@@ -66,7 +73,7 @@ impl Platform<'_> {
             }
             sleep(LOOK / 2);
         }
-        Err(ProveError::Late { what: "a command has ended".into(), patience_s: PATIENCE.as_secs() })
+        Err(ProveError::Late { what: "a command did not end".into(), patience_s: patience.as_secs() })
     }
 
     /// The stock of a product.
@@ -75,6 +82,12 @@ impl Platform<'_> {
     /// When it cannot be read.
     pub fn stock(&self, sku: &str) -> Result<StockView, ProveError> {
         self.command(&["stock", "show", sku])
+    }
+
+    /// The same where the platform may be down: then nobody can read it.
+    #[must_use]
+    pub fn stock_if_up(&self, sku: &str) -> Option<StockView> {
+        self.asked(&["stock", "show", sku]).ok()
     }
 
     /// Sets how many units can be ordered.

@@ -29,7 +29,7 @@ use super::load;
 use crate::{
     cli::{DurabilitySizes, OversellSizes, Prove, ProveOutput, ProveTarget, ProveWhat},
     exit::{self, Failure},
-    output::{self, Style},
+    output::{self, Style, quoted},
     up::Hangup,
 };
 
@@ -102,22 +102,30 @@ pub fn run(options: &Prove) -> Result<ExitCode> {
         command.push_str(&format!(" --product {product}"));
     }
     if let Some(running) = &running {
-        command.push_str(&format!(" --url {} --ca {}", running.url, running.ca_file.display()));
+        let ca = running.ca_file.to_string_lossy();
+        command.push_str(&format!(" --url {} --ca {}", quoted(&running.url), quoted(&ca)));
     }
     carry_out(output, &command, |session, command| {
         let mut proofs = Vec::with_capacity(tasks.len());
+        let mut ended = None;
         for task in &tasks {
-            proofs.push(task.run(session, running.as_ref())?);
+            match task.run(session, running.as_ref()) {
+                Ok(proof) => proofs.push(proof),
+                Err(error) => {
+                    ended = Some(error);
+                    break;
+                }
+            }
         }
-        Ok(Report::of_proofs(&version(), session.seed, command, proofs))
+        (Report::of_proofs(&version(), session.seed, command, proofs), ended)
     })
 }
 
 /// Breaks the evidence on purpose.
 fn self_test(output: &ProveOutput) -> Result<ExitCode> {
     carry_out(output, "zizon prove --self-test", |session, command| {
-        let outcomes = control::run(session, &control::all(session))?;
-        Ok(Report::of_controls(&version(), session.seed, command, outcomes))
+        let (outcomes, ended) = control::run(session, &control::all(session));
+        (Report::of_controls(&version(), session.seed, command, outcomes), ended)
     })
 }
 
@@ -186,11 +194,11 @@ fn running(target: &ProveTarget) -> Result<Option<Running>> {
     }
 }
 
-/// Runs `work` with everything it needs, and reports what came of it.
+/// Runs `work` with everything it needs, and reports what came of it: what was found, and why it could not go on where it could not.
 fn carry_out(
     options: &ProveOutput,
     command: &str,
-    work: impl FnOnce(&Session<'_>, String) -> Result<Report, ProveError>,
+    work: impl FnOnce(&Session<'_>, String) -> (Report, Option<ProveError>),
 ) -> Result<ExitCode> {
     options.report.as_deref().map(report::check_writable).transpose().map_err(failure)?;
     let seed = options.seed.unwrap_or_else(fresh_seed);
@@ -198,22 +206,32 @@ fn carry_out(
     let stop = stop_on_signals()?;
     let program = std::env::current_exe()?;
     let session = Session { program, stop, keep: options.keep, seed, say: &teller };
-    let outcome = work(&session, format!("{command} --seed {seed}"));
+    let (report, ended) = work(&session, format!("{command} --seed {seed}"));
     teller.clear();
-    let report = outcome.map_err(failure)?;
+    let Some(error) = ended else {
+        show(&report, options)?;
+        return Ok(ExitCode::from(if report.verdict == Verdict::Proven { 0 } else { exit::NO }));
+    };
+    if !report.refutes() {
+        return Err(failure(error).into());
+    }
+    // What was found stands, although the rest was not decided.
     show(&report, options)?;
-    Ok(ExitCode::from(if report.verdict == Verdict::Proven { 0 } else { exit::NO }))
+    output::print_error(&failure(error).into());
+    Ok(ExitCode::from(exit::NO))
 }
 
 fn show(report: &Report, options: &ProveOutput) -> Result<()> {
-    if let Some(file) = &options.report {
-        report::write(file, report).map_err(failure)?;
-    }
     if options.json {
-        return output::json(report);
+        output::json(report)?;
+    } else {
+        output::line(report.text(&paint).trim_end());
     }
-    output::line(report.text(&paint).trim_end());
-    if let Some(file) = &options.report {
+    let Some(file) = &options.report else { return Ok(()) };
+    if let Err(error) = report::write(file, report) {
+        // The verdict is told already, and its exit code is the command's.
+        output::print_error(&failure(error).into());
+    } else if !options.json {
         output::line(&format!("report: {}", shown(file)));
     }
     Ok(())

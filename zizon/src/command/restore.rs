@@ -15,7 +15,7 @@ use crate::{
         restore::{Done, check, restore},
     },
     cli,
-    output::{self, ProgressLine, Style, bytes, grouped},
+    output::{self, ProgressLine, Style, bytes, grouped, quoted},
 };
 
 /// What was done, for machines.
@@ -84,9 +84,9 @@ pub fn run(options: &cli::Restore) -> Result<ExitCode> {
     output::line(&summary(&manifest));
     let restored = output::paint("restored", Style::Green);
     output::line(&format!("{restored} to {} in {seconds:.1} s: {size}", data.display()));
-    let data = data.display();
-    let config = if config.is_some() { format!(" --config {data}/zizon.toml") } else { String::new() };
-    output::line(&format!("start it: zizon up --data {data}{config}"));
+    let word = |path: &Path| quoted(&path.to_string_lossy());
+    let config = config.map_or_else(String::new, |config| format!(" --config {}", word(&config)));
+    output::line(&format!("start it: zizon up --data {}{config}", word(data)));
     Ok(ExitCode::SUCCESS)
 }
 
