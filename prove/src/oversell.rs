@@ -221,6 +221,9 @@ impl<'a> Sale<'a> {
         let mut crowd = self.crowd(kill)?;
         let again = self.ask_again(&mut crowd)?;
         let mut note = measured(&crowd.heard, crowd.took);
+        if let Some(kill) = &crowd.kill {
+            note.push_str(&format!("; {} waited when {} died", kill.met, kill.role));
+        }
         let is_atomic = executor == EXECUTORS[0];
         if again > 0 && !is_atomic {
             note.push_str(&format!("; {again} refused at first got a unit that came back"));

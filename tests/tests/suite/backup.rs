@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use zizon_journal::{Env, Journal, Options, SeededRng};
+use zizon_journal::{Env, Journal, Options, SeededRng, Seq};
 use zizon_tests::{
     Platform, client, eventually, eventually_within,
     platform::{binary, kill, terminate, zizon},
@@ -133,6 +133,32 @@ fn verify(platform: &Platform, acks: &Path) -> u64 {
     verified["checked"].as_u64().expect("a count")
 }
 
+/// Where a restored journal ends.
+fn last_of(report: &Value, role: &str) -> u64 {
+    let stores = report["stores"].as_array().expect("stores");
+    let store = stores.iter().find(|store| store["role"] == role).expect("the role's store");
+    store["last_seq"].as_u64().expect("a sequence")
+}
+
+/// Frame by frame, the restored journal is the original's up to `last`, and has nothing besides. Both platforms have stopped.
+fn assert_prefix(restored: &Path, original: &Path, role: &str, last: u64) {
+    let open = |data: &Path| {
+        let (journal, _) =
+            Journal::open(Env::real(), data.join(role).join("journal"), Options::default()).expect("it opens");
+        journal
+    };
+    let (restored, original) = (open(restored), open(original));
+    assert_eq!(restored.next_seq().0, last + 1, "{role} ends where the backup says");
+    assert!(original.next_seq().0 > last, "{role}: the original went on");
+    let (mut copies, mut frames) = (restored.reader().scan(Seq(1)), original.reader().scan(Seq(1)));
+    for seq in 1..=last {
+        let next = (copies.next(), frames.next());
+        let (Some(Ok(copy)), Some(Ok(frame))) = next else { panic!("{role}: frame {seq} cannot be read: {next:?}") };
+        assert_eq!((copy.seq.0, &copy.payload, copy.at_ms), (seq, &frame.payload, frame.at_ms), "{role}: frame {seq}");
+    }
+    assert!(copies.next().is_none(), "{role}: nothing follows {last}");
+}
+
 #[test]
 fn a_backup_taken_under_load_restores_to_a_prefix_with_every_order_acknowledged_before_it_began() {
     let home = tempfile::tempdir().expect("a temporary directory");
@@ -169,9 +195,18 @@ fn a_backup_taken_under_load_restores_to_a_prefix_with_every_order_acknowledged_
     assert!(restored["findings"][1]["stock"]["ok"] == true, "{restored}");
     let config = restored["config"].as_str().expect("the configuration is there");
     assert!(fs::read_to_string(config).expect("a file").contains("reservation_ttl_seconds = 600"));
+    for role in ["catalog", "orders"] {
+        assert_prefix(&at("restored"), &at("data"), role, last_of(&restored, role));
+    }
+    for (path, _) in files(&at("restored")) {
+        let mode = fs::metadata(&path).expect("a file").permissions().mode() & 0o777;
+        let is_public = path.ends_with("ca.pem");
+        assert!(mode == if is_public { 0o644 } else { 0o600 }, "{} has mode {mode:o}", path.display());
+    }
+    assert_eq!(fs::metadata(at("restored")).expect("a directory").permissions().mode() & 0o777, 0o700);
     let mut again = Platform::builder().data(&at("restored")).start();
     assert!(verify(&again, &at("acks-2")) >= 3000);
-    // What was acknowledged after it may be there or not, but as a prefix: whatever is there is as it was acknowledged.
+    // What was acknowledged after it may be there or not: whatever is there is as it was acknowledged.
     let later = again.json(&["verify", "--acks", &text(&at("acks"))]);
     assert_eq!((&later["different_total"], &later["duplicates_total"]), (&json!(0), &json!(0)), "{later}");
 
