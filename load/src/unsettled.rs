@@ -36,7 +36,11 @@ impl Unsettled {
 
 /// Whether an answer leaves open what became of the order.
 pub(crate) const fn is_open(status: u16) -> bool {
-    !matches!(status, 201) && !(status >= 400 && status < 500 && status != 408)
+    match status {
+        201 => false,
+        408 => true,
+        status => status < 400 || status >= 500,
+    }
 }
 
 #[cfg(test)]

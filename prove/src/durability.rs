@@ -1,5 +1,7 @@
 //! Proof: what was acknowledged is there afterwards, whatever was killed meanwhile.
 
+mod room;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -31,16 +33,6 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 const NO_END: Duration = Duration::from_secs(24 * 3600);
 /// Pause between two looks at whether to go on.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// What a run takes of the disk for each order: its line in the client's record, its frame in the journal, and two indexes, the second
-/// for the check; measured 700 bytes, and some to spare.
-const BYTES_PER_ORDER: f64 = 1_000.0;
-/// What a platform takes before its first order.
-const BYTES_AT_FIRST: f64 = 400e6;
-/// How long a kill and what follows it takes.
-const SECONDS_PER_KILL: f64 = 1.5;
-/// The most orders per second that a run without a rate of its own is expected to make.
-const RATE_MAX: f64 = 20_000.0;
 
 /// Sizes of the proof.
 #[derive(Debug, Clone)]
@@ -138,37 +130,6 @@ impl Durability {
             "a disk that lies about what it has kept, or loses it".to_owned(),
         ];
         Ok(proof(&seen, &report, timeline, self.method(), not_shown, began))
-    }
-
-    /// Whether what it will write has room: hours of work are not to end in a full disk.
-    fn room(&self, dir: &Path) -> Result<(), ProveError> {
-        let found = rustix::fs::statvfs(dir)
-            .map_err(|error| ProveError::system("look at the temporary directory")(error.into()))?;
-        let free = found.f_bavail.saturating_mul(found.f_frsize);
-        let needed = self.bytes();
-        #[expect(clippy::cast_precision_loss, reason = "sizes for people")]
-        let free = free as f64;
-        if needed <= free {
-            return Ok(());
-        }
-        let what = format!(
-            "--kills {}: that many take up to {:.1} GB, and {:.1} GB are free in {}",
-            self.kills,
-            needed / 1e9,
-            free / 1e9,
-            dir.display()
-        );
-        let remedy = "write fewer, or a lower --rate; or name a disk with room in the environment: TMPDIR=/path";
-        Err(ProveError::Size { what, remedy })
-    }
-
-    /// What it takes of the disk at most.
-    fn bytes(&self) -> f64 {
-        let rate = match self.rate {
-            Rate::PerSecond(rate) => rate.min(RATE_MAX),
-            Rate::Max => RATE_MAX,
-        };
-        BYTES_AT_FIRST + f64::from(self.kills) * SECONDS_PER_KILL * rate * BYTES_PER_ORDER
     }
 
     fn method(&self) -> String {
@@ -411,17 +372,5 @@ mod tests {
             assert!(error.to_string().contains("--kills"), "{error}");
         }
         assert!(sizes(30).check().is_ok());
-    }
-
-    #[test]
-    fn a_run_that_would_fill_the_disk_is_refused_before_it_starts() {
-        let sizes = |kills, rate| Durability { kills, rate, duration: MARGIN, product: None };
-        let here = std::env::temp_dir();
-        sizes(1, Rate::PerSecond(1.0)).room(&here).unwrap();
-        let endless = sizes(KILLS_MAX, Rate::Max);
-        assert!(endless.bytes() > 100.0 * sizes(KILLS_MAX, Rate::PerSecond(10.0)).bytes() / 10.0);
-        let tiny = sizes(KILLS_MAX * 1_000, Rate::Max).room(&here).unwrap_err();
-        assert!(tiny.to_string().contains("GB are free in"), "{tiny}");
-        assert!(tiny.help().contains("--rate") && tiny.help().contains("TMPDIR"));
     }
 }

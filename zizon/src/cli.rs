@@ -1,6 +1,7 @@
 //! The command line. Names are a contract: scripts use them.
 
 mod prove;
+mod storage;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,6 +15,7 @@ use zizon_base::{
 };
 
 pub use self::prove::{DurabilitySizes, OversellSizes, Prove, ProveOutput, ProveTarget, ProveWhat};
+pub use self::storage::{Backup, Fsck, Restore};
 
 /// Zero-trust commerce in one binary.
 #[derive(Debug, Parser)]
@@ -396,43 +398,6 @@ pub struct Verify {
     /// What `zizon load orders --acks` wrote.
     #[arg(long, value_name = "FILE")]
     pub acks: PathBuf,
-    /// Where.
-    #[command(flatten)]
-    pub local: Local,
-}
-
-/// `zizon backup`.
-#[derive(Debug, Args)]
-pub struct Backup {
-    /// Where the backup is, or will be.
-    pub dir: PathBuf,
-    /// Where.
-    #[command(flatten)]
-    pub local: Local,
-}
-
-/// `zizon restore`.
-#[derive(Debug, Args)]
-pub struct Restore {
-    /// Where the backup is.
-    pub dir: PathBuf,
-    /// The data directory to make; it must not exist, or be empty.
-    #[arg(long, value_name = "NEW", required_unless_present = "check", conflicts_with = "check")]
-    pub data: Option<PathBuf>,
-    /// Only compare every file of the backup with its checksum.
-    #[arg(long)]
-    pub check: bool,
-    /// Print one JSON document.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `zizon fsck`.
-#[derive(Debug, Args)]
-pub struct Fsck {
-    /// Check what is durable of the running platform at this moment; orders go on.
-    #[arg(long)]
-    pub online: bool,
     /// Where.
     #[command(flatten)]
     pub local: Local,

@@ -202,6 +202,8 @@ mod tests {
     use super::*;
     use crate::proof::Verdict;
 
+    type Break = fn(&mut Seen);
+
     fn view(available: i64, held: i64) -> StockView {
         StockView { sku: "P".into(), on_hand: available + held, available, held, sold: 0, shards: 1 }
     }
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn a_kill_that_met_nobody_and_each_other_defect_refutes() {
         assert_eq!(verdict(&good(4, 2)), Verdict::Proven);
-        let defects: [(&str, fn(&mut Seen)); 7] = [
+        let defects: [(&str, Break); 7] = [
             ("a kill that met nobody", |seen| seen.kill.as_mut().unwrap().met = 0),
             ("a kill that found no process", |seen| seen.kill.as_mut().unwrap().pid = 0),
             ("a role that was not killed", |seen| seen.kill.as_mut().unwrap().successor = 10),

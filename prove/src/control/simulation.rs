@@ -18,7 +18,7 @@ const FLAWS: [(Flaw, &str); 4] = [
 ];
 
 /// Progress is told once in this many runs.
-const TOLD_EVERY: u64 = 20;
+const TOLD_EVERY: u64 = 5;
 
 /// One control for each flaw.
 pub(super) fn all<'a>(session: &'a Session<'a>) -> Vec<Control<'a>> {
@@ -74,7 +74,7 @@ mod tests {
     fn a_hunt_tells_how_far_it_is_and_can_be_stopped() {
         let say = Impatient::default();
         let session = Session { program: "zizon".into(), stop: Arc::clone(&say.stop), keep: false, seed: 1, say: &say };
-        // The rarest of them: the first runs do not show it.
+        // The first five runs do not show it.
         let ended = hunt(&session, Flaw::NoFence, SEEDS);
         assert!(matches!(ended, Err(Missed::NotRun(ProveError::Stopped))), "{ended:?}");
         assert_eq!(say.told.load(Ordering::Relaxed), 1);

@@ -1,6 +1,7 @@
 //! Behaviour of the whole platform, one story per test.
 
 mod backup;
+mod backup_ended;
 mod cli;
 mod configuration;
 mod durability;

@@ -143,7 +143,8 @@ mod tests {
     fn an_interruption_comes_before_the_step_that_counts_or_after_it() {
         let interrupt = Interrupt::default();
         let heard = interrupt.clone();
-        interrupt.commit(|| Ok(heard.asked.store(true, Relaxed))).unwrap();
+        let was_asked = interrupt.commit(|| Ok(heard.asked.swap(true, Relaxed))).unwrap();
+        assert!(!was_asked);
         // Too late: the command goes on, and `end` does not end this process.
         interrupt.check().unwrap();
         interrupt.end();
@@ -152,7 +153,11 @@ mod tests {
         interrupt.asked.store(true, Relaxed);
         assert!(interrupt.check().is_err());
         let mut taken = false;
-        assert!(interrupt.commit(|| Ok(taken = true)).is_err());
+        let step = || {
+            taken = true;
+            Ok(())
+        };
+        assert!(interrupt.commit(step).is_err());
         assert!(!taken);
     }
 

@@ -4,11 +4,13 @@
 //! that count, with their checksums. Taking one ([`take`]) reads the data directory as it is on the disk, whether the platform runs or
 //! not; restoring one ([`restore`]) makes a data directory and checks it before anybody can use it.
 
+mod ground;
 pub mod interrupt;
 mod layout;
 pub mod manifest;
 pub mod place;
 pub mod restore;
+mod room;
 pub mod take;
 
 use std::{

@@ -13,26 +13,27 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::Result;
-use zizon_journal::{Fs, LockError, LockGuard, RealFs};
+use zizon_journal::LockGuard;
 
 use super::{
     file_failure,
+    ground::{Busy, create, is_read_only, lock, make, make_private, refuse_nested, sync_dir},
     interrupt::Interrupt,
     layout::{self, TAG_DIGITS},
     manifest::{Entry, Manifest, Unreadable},
 };
 use crate::exit::Failure;
 
-const MANIFEST: &str = "backup.json";
-const LOCK: &str = "backup.lock";
+pub(super) const MANIFEST: &str = "backup.json";
+pub(super) const LOCK: &str = "backup.lock";
 const UNFINISHED: &str = "backup.json.tmp";
 /// Largest manifest, in bytes: a million segments.
 const MANIFEST_BYTES_MAX: u64 = 512 << 20;
@@ -272,85 +273,6 @@ impl Write for Hashing {
     }
 }
 
-/// Makes a file for its owner only, in place of one that was left: never through a link, never with another's mode.
-fn create(file: &Path) -> io::Result<File> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)
-}
-
-/// Makes `dir` and those above it that are missing, with `mode`, each durably in the one above it.
-pub fn make(dir: &Path, mode: u32) -> io::Result<()> {
-    let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
-    DirBuilder::new().recursive(true).mode(mode).create(dir)?;
-    missing.iter().filter_map(|made| made.parent()).try_for_each(sync_dir)
-}
-
-/// All keys are to be in `dir`: it must be ours, and nobody else may look into it.
-fn make_private(dir: &Path) -> Result<()> {
-    let look = || fs::metadata(dir).map_err(|error| file_failure("look at", dir, &error));
-    let (found, shown) = (look()?, dir.display());
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        let message = format!("{shown} belongs to another user ({}), who could take the keys", found.uid());
-        return Err(Failure::usage(message, "name a directory of your own, or give yourself this one (chown)").into());
-    }
-    if found.mode() & 0o077 == 0 {
-        return Ok(());
-    }
-    // Where modes mean nothing (FAT), this may fail: then what is found counts.
-    let _ = fs::set_permissions(dir, Permissions::from_mode(0o700));
-    let mode = look()?.mode() & 0o777;
-    if mode & 0o022 != 0 {
-        let message = format!("others can write to {shown} (mode {mode:o}), and that cannot be changed");
-        return Err(Failure::usage(message, "use a file system that knows owners, or mount it with umask=077").into());
-    }
-    Ok(())
-}
-
-pub fn sync_dir(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-/// A backup within another would be mistaken for a part of it.
-fn refuse_nested(dir: &Path) -> Result<()> {
-    let is_backup = |outer: &&Path| outer.join(LOCK).exists() && outer.join(MANIFEST).exists();
-    let Some(outer) = dir.ancestors().skip(1).find(is_backup) else { return Ok(()) };
-    let message = format!("{} is within the backup {}", dir.display(), outer.display());
-    Err(Failure::usage(message, "name a directory beside it").into())
-}
-
-fn is_read_only(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
-}
-
-/// Why a directory was not locked.
-enum Busy {
-    Held(Failure),
-    Io(PathBuf, io::Error),
-}
-
-impl From<Busy> for anyhow::Error {
-    fn from(busy: Busy) -> Self {
-        match busy {
-            Busy::Held(failure) => failure.into(),
-            Busy::Io(file, error) => file_failure("lock", &file, &error).into(),
-        }
-    }
-}
-
-fn lock(dir: &Path) -> Result<Arc<dyn LockGuard>, Busy> {
-    let file = dir.join(LOCK);
-    RealFs.lock(&file).map_err(|error| match error {
-        LockError::Held { pid } => {
-            let message = format!("{} is in use by process {pid}, another backup or restore", dir.display());
-            Busy::Held(Failure::refused(message, "wait until it has ended, or use another directory"))
-        }
-        LockError::Io(error) => Busy::Io(file.clone(), error),
-    })
-}
-
 fn read_manifest(dir: &Path) -> Result<Option<Manifest>> {
     let file = dir.join(MANIFEST);
     let bytes = match fs::metadata(&file).map(|found| found.len()) {
@@ -379,6 +301,11 @@ fn read_manifest(dir: &Path) -> Result<Option<Manifest>> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::Permissions,
+        os::unix::fs::{MetadataExt, PermissionsExt},
+    };
+
     use super::*;
 
     fn manifest(files: Vec<Entry>) -> Manifest {

@@ -12,16 +12,18 @@ use anyhow::Result;
 use rustix::fs::{FlockOperation, flock};
 use zizon_base::role::Role;
 use zizon_contracts::{catalog::History, fsck::StoreFinding, paths::Paths, restored::Restored};
-use zizon_journal::{Env, Fs, RealFs, backup::extend};
+use zizon_journal::{Env, RealFs, backup::extend};
 use zizon_table::{EmbeddedTable, EngineOptions, IndexError, OpenError, OpenProgress};
 
 use super::{
     STORES, Say, apart, file_failure,
+    ground::{make, sync_dir},
     interrupt::Interrupt,
-    manifest::{Entry, Manifest},
+    manifest::Manifest,
     now_ms,
-    place::{Place, make, sync_dir},
+    place::Place,
     random, resolved,
+    room::enough_room,
 };
 use crate::{
     command::{fsck, local::block_on},
@@ -31,11 +33,6 @@ use crate::{
 
 /// The configuration is a proposal: the operator starts with it, or not.
 const CONFIG: (&str, &str) = ("config-in-use.toml", "zizon.toml");
-
-/// Segments that a journal allocates when it is opened: the next one to write, and the one after it.
-const SEGMENTS_OPENED: u64 = 2;
-/// An index is at least this many times smaller than the journal it follows from, before that is compressed.
-const INDEX_SHARE: u64 = 2;
 
 /// A platform that was restored.
 pub struct Done {
@@ -203,34 +200,6 @@ fn sync_all(dir: &Path) -> io::Result<()> {
     sync_dir(dir)
 }
 
-/// Said before gigabytes are copied, not after.
-fn enough_room(manifest: &Manifest, dir: &Path) -> Result<()> {
-    let needed = room(manifest, EngineOptions::default().journal.segment_bytes.into());
-    let free = RealFs.free_bytes(dir).map_err(|error| file_failure("look at", dir, &error))?;
-    if free >= needed {
-        return Ok(());
-    }
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let message = format!(
-        "the restored platform and its check take about {} MiB, and {} MiB are free at {}",
-        mib(needed),
-        free >> 20,
-        dir.display()
-    );
-    Err(Failure::unknown(message, "free some space, or restore to another disk").into())
-}
-
-/// Bytes that a restore takes: the files, the segments that each journal allocates when it is opened, and two indexes: the platform's
-/// and that of the check.
-fn room(manifest: &Manifest, segment_bytes: u64) -> u64 {
-    let file =
-        |entry: &Entry| entry.segment.map_or(entry.bytes, |s| if s.complete { entry.bytes } else { s.capacity.into() });
-    let indexed = |entry: &Entry| entry.segment.map_or(0, |s| u64::from(s.end) / INDEX_SHARE);
-    let files: u64 = manifest.files.iter().map(file).sum();
-    let index: u64 = manifest.files.iter().map(indexed).sum();
-    files + 2 * index + manifest.stores.len() as u64 * SEGMENTS_OPENED * segment_bytes
-}
-
 struct Progress {
     done: u64,
     of: u64,
@@ -354,10 +323,7 @@ fn as_backed_up(manifest: &Manifest, findings: &[StoreFinding]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        backup::manifest::{Segment, Store},
-        exit,
-    };
+    use crate::exit;
 
     #[test]
     fn the_disk_is_told_from_what_is_on_it() {
@@ -381,43 +347,5 @@ mod tests {
             assert_eq!(failure.code, exit::NO, "{failure}");
             assert!(failure.remedy.contains("another backup"), "{failure}");
         }
-    }
-
-    #[test]
-    fn room_is_asked_for_all_that_a_restore_makes() {
-        let segment = Segment {
-            number: 1,
-            first_seq: 1,
-            last_seq: 9,
-            last_at_ms: 7,
-            end: 40_000,
-            capacity: 65_536,
-            complete: true,
-            compressed: true,
-        };
-        let entry = |segment| Entry {
-            path: "orders/journal/1.seg".to_owned(),
-            stored: "s".to_owned(),
-            bytes: 10_000,
-            blake3: String::new(),
-            segment,
-        };
-        let journal = History::of_journal([3; 16]);
-        let store = Store { role: "orders".to_owned(), journal, first_seq: 1, last_seq: 9, durable_at_begin: 8 };
-        let mut manifest = Manifest {
-            version: Manifest::VERSION,
-            id: String::new(),
-            zizon: String::new(),
-            began_at_ms: 1,
-            ended_at_ms: 2,
-            history: None,
-            stores: vec![store],
-            files: vec![entry(Some(segment)), entry(None)],
-        };
-        let of_the_index = 2 * 40_000 / INDEX_SHARE;
-        assert_eq!(room(&manifest, 65_536), 10_000 + 10_000 + of_the_index + 2 * 65_536);
-        // The one that is written is allocated as a whole.
-        manifest.files[0].segment = Some(Segment { complete: false, compressed: false, ..segment });
-        assert_eq!(room(&manifest, 65_536), 65_536 + 10_000 + of_the_index + 2 * 65_536);
     }
 }
