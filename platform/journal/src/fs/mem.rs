@@ -24,6 +24,8 @@ pub enum MemFault {
     ShortWrite,
     /// A read fails with an I/O error.
     ReadError,
+    /// A file is not opened, or not made, for want of a descriptor.
+    NoDescriptor,
     /// From this changing operation on everything fails, as if the machine had lost power.
     PowerOff,
 }
@@ -41,6 +43,8 @@ struct State {
     capacity: u64,
     locks: BTreeMap<PathBuf, u32>,
     faults: BTreeMap<MemFault, u64>,
+    /// How often each fault came.
+    struck: BTreeMap<MemFault, u64>,
     /// Faults wait.
     held: bool,
     off: bool,
@@ -92,6 +96,7 @@ impl MemFs {
             capacity,
             locks: BTreeMap::new(),
             faults: BTreeMap::new(),
+            struck: BTreeMap::new(),
             held: false,
             off: false,
             changes: 0,
@@ -112,6 +117,12 @@ impl MemFs {
     /// Takes back every fault that was injected and has not come yet. Power that is off stays off.
     pub fn heal(&self) {
         self.state.lock().faults.clear();
+    }
+
+    /// How often an injected fault of this kind has come, on this disk and on those it was before a loss of power.
+    #[must_use]
+    pub fn struck(&self, fault: MemFault) -> u64 {
+        self.state.lock().struck.get(&fault).copied().unwrap_or(0)
     }
 
     /// While on, injected faults neither come nor come nearer: for looks that are no part of what is tested.
@@ -162,7 +173,9 @@ impl MemFs {
             op.apply(&mut entries);
         }
         let entries = entries.into_iter().map(|(path, inode)| (path, Arc::new(inode.after_crash(rng)))).collect();
-        Self::with(entries, state.capacity)
+        let after = Self::with(entries, state.capacity);
+        after.state.lock().struck.clone_from(&state.struck);
+        after
     }
 
     /// An independent copy of the disk as running processes see it.
@@ -268,12 +281,21 @@ impl State {
         if self.off { Err(power_off()) } else { Ok(()) }
     }
 
+    /// Fails with the kernel's "too many open files", when that is due.
+    fn descriptor(&mut self) -> io::Result<()> {
+        if self.due(MemFault::NoDescriptor) { Err(io::Error::from_raw_os_error(24)) } else { Ok(()) }
+    }
+
     fn due(&mut self, fault: MemFault) -> bool {
         if self.held {
             return false;
         }
         match self.faults.get_mut(&fault) {
-            Some(0) => self.faults.remove(&fault).is_some(),
+            Some(0) => {
+                self.faults.remove(&fault);
+                *self.struck.entry(fault).or_default() += 1;
+                true
+            }
             Some(left) => {
                 *left -= 1;
                 false
@@ -403,8 +425,9 @@ impl Fs for MemFs {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         state.alive()?;
+        state.descriptor()?;
         let inode = state.entries.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(MemFile { state: Arc::clone(&self.state), inode: Arc::clone(inode) }))
     }
@@ -412,6 +435,7 @@ impl Fs for MemFs {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut state = self.state.lock();
         state.change()?;
+        state.descriptor()?;
         let inode = Arc::new(Inode::default());
         state.run(DirOp::Link(path.to_path_buf(), Arc::clone(&inode)));
         Ok(Arc::new(MemFile { state: Arc::clone(&self.state), inode }))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
-use zizon_journal::{Env, Frame, Journal, Seq as JournalSeq};
+use zizon_journal::{Env, Frame, Journal, OpenError as JournalError, ReadError as JournalReadError, Seq as JournalSeq};
 
 use super::core::{Core, Waiters};
 use super::heads::Heads;
@@ -207,7 +207,7 @@ fn catch_up(
     let mut replayed = 0;
     let mut keys = Vec::new();
     for frame in reader.scan(JournalSeq(needed)) {
-        let frame = frame.map_err(|error| replay(persisted + replayed + 1, error.to_string()))?;
+        let frame = frame.map_err(|error| unread(persisted + replayed + 1, error))?;
         apply_frame(&frame, index, options.inline_bytes, &mut keys).map_err(|reason| replay(frame.seq.0, reason))?;
         replayed += 1;
         if replayed % PROGRESS_EVERY == 0 {
@@ -222,6 +222,17 @@ fn catch_up(
         flush(index, last).map_err(CatchUp::Index)?;
     }
     Ok(replayed)
+}
+
+/// A plan that cannot be read. A disk that does not answer, or a descriptor that is missing, is no damage: what is in the
+/// journal may be whole, and nobody should restore a backup over it.
+fn unread(seq: u64, error: JournalReadError) -> CatchUp {
+    match error {
+        JournalReadError::Io { file, source } => {
+            CatchUp::Fatal(OpenError::Journal(JournalError::Io { what: "reading", file, source }))
+        }
+        error => replay(seq, error.to_string()),
+    }
 }
 
 fn replay(seq: u64, reason: String) -> CatchUp {

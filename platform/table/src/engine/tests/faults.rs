@@ -90,6 +90,34 @@ fn a_write_that_needs_an_item_which_the_disk_does_not_give_is_refused_for_the_mo
 }
 
 #[test]
+fn a_start_that_cannot_read_its_journal_says_so_and_calls_it_no_damage() {
+    let (fs, store) = (MemFs::new(64 << 20), MemStore::new());
+    let engine = open(&fs, &store, &small()).expect("it opens");
+    for n in 0..20 {
+        written(&engine, n);
+    }
+    drop(engine);
+    for fault in [MemFault::ReadError, MemFault::NoDescriptor] {
+        for after in 0.. {
+            // From an index that has to be made anew, so that every plan is read.
+            let disk = fs.snapshot();
+            disk.inject(fault, after);
+            match open(&disk, &MemStore::new(), &small()) {
+                Err(OpenError::Journal(zizon_journal::OpenError::Io { .. })) => {}
+                Err(error) => panic!("{fault:?} after {after}: {error}; {}", error.remedy()),
+                // What is read ahead may have been read without it.
+                Ok(_) if disk.struck(fault) > 0 => {}
+                Ok(_) => {
+                    assert!(after > 2, "{fault:?} never came");
+                    break;
+                }
+            }
+        }
+        assert!(open(&fs.snapshot(), &MemStore::new(), &small()).is_ok(), "nothing was damaged");
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_writes_before_anything_is_written_and_recovers_by_itself() {
     let (fs, clock) = (MemFs::new(300 << 10), Arc::new(ManualClock::at(1_790_000_000_000)));
     let (path, store) = (Path::new("/t/journal"), Arc::new(MemStore::new()));
