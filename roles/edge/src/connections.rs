@@ -33,6 +33,8 @@ struct Open {
 const BUSY: u64 = 0;
 /// [`Slot::idle_since_ms`] once the connection is being closed.
 const EVICTED: u64 = u64::MAX;
+/// How long a connection counts as fresh when descriptors run out: long enough for a handshake.
+const FRESH_MS: u64 = 1000;
 /// How long a client may take to read an answer before it counts as idle.
 const ANSWER_GRACE_MS: u64 = 2000;
 
@@ -107,10 +109,12 @@ impl Connections {
         self.evict(&open, usize::MAX, idle_ms)
     }
 
-    /// Closes up to `count` idle connections because the process has run out of descriptors; how many it were.
+    /// Closes up to `count` idle connections because the process has run out of descriptors; how many it were. Whoever has
+    /// just come stays: the kernel refuses for want of a descriptor also when nobody waits, and would otherwise have the
+    /// edge close the very connection that took the last one.
     pub fn make_room(&self, count: usize) -> usize {
         let open = self.open.lock();
-        self.evict(&open, count, 0)
+        self.evict(&open, count, FRESH_MS)
     }
 
     /// How many were closed to make room since this was asked last.
@@ -249,6 +253,19 @@ mod tests {
         assert_eq!(table.enter(peer("10.0.0.1")).unwrap_err(), Full::Client);
         assert_eq!(table.enter(peer("2001:db8::ffff")).unwrap_err(), Full::Client);
         assert!(table.enter(peer("10.0.0.2")).is_ok());
+    }
+
+    #[tokio::test]
+    async fn without_descriptors_whoever_has_just_come_stays() {
+        let table = Connections::new(100, 100);
+        let entry = table.enter(peer("10.0.0.1")).unwrap();
+        entry.ender().ends(tokio::spawn(std::future::pending::<()>()).abort_handle());
+        assert_eq!(table.make_room(64), 0, "nobody else is there");
+        assert!(entry.busy(), "it is not being closed");
+        entry.idle();
+        tokio::time::sleep(std::time::Duration::from_millis(FRESH_MS + 50)).await;
+        assert_eq!(table.make_room(64), 1, "it has been idle for a while");
+        assert!(!entry.busy());
     }
 
     #[test]
