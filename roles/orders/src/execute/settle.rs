@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use zizon_table::{Change, Cond, Durability, Item, Key, Op, Seq, WriteError};
+use zizon_table::{Applied, Change, Cond, Durability, Item, Key, Op, Seq, WriteError};
 
 use super::{ExecuteError, Executor, MISMATCH, Mode, Standing};
 use crate::keys::{self, Named};
@@ -19,9 +19,11 @@ use crate::stock::shard;
 
 const READER: &str = "settle";
 const NEXT: &str = "seq";
-const ACTIVE: &str = "on";
+pub(crate) const ACTIVE: &str = "on";
 /// Changes taken from the feed at once.
 const BATCH: u32 = 512;
+/// Batches that may come while the settler goes to rest; with more it goes on.
+const BATCHES_BEHIND: u32 = 8;
 
 /// Whether there may be something to settle. In atomic mode that is rare (an order with more products than a plan has
 /// room for), and the feed is read only while it is so; the note is durable before the work it is about.
@@ -191,13 +193,7 @@ impl Settler {
             // From here on work waits at the entry and writes a note of its own.
             state.active = false;
         }
-        let idle = note(self.next, false);
-        let rested = match self.step().await {
-            Ok(0) => self.executor.table.write(idle, Durability::Durable).await.map_err(ExecuteError::from),
-            Ok(_) => Err(ExecuteError::Overloaded),
-            Err(error) => Err(error),
-        };
-        match rested {
+        match self.note_idle().await {
             Ok(applied) => {
                 self.executor.saw(applied);
                 self.saved = self.next;
@@ -212,6 +208,25 @@ impl Settler {
                 Err(error)
             }
         }
+    }
+
+    /// Notes that nothing is left to do. Nobody announces work meanwhile, but a write of somebody who has gone may be on its
+    /// way to the disk, and a slow disk may take longer over it than an attempt lives. A write of our own comes after it:
+    /// once that is durable and the feed is read up to it, nothing can come any more.
+    async fn note_idle(&mut self) -> Result<Applied, ExecuteError> {
+        if self.step().await? > 0 {
+            return Err(ExecuteError::Overloaded);
+        }
+        let table = Arc::clone(&self.executor.table);
+        let before = table.write(note(self.next, true), Durability::Durable).await?;
+        self.executor.saw(before);
+        for _ in 0..BATCHES_BEHIND {
+            if self.next > before.seq.0 {
+                return Ok(table.write(note(self.next, false), Durability::Durable).await?);
+            }
+            self.step().await?;
+        }
+        Err(ExecuteError::Overloaded)
     }
 
     fn is_quiet(&mut self) -> bool {
