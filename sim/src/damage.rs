@@ -1,19 +1,21 @@
 //! Damage: bits that flip and files that are cut off, in every region of the journal and of the index. Each must be
 //! noticed, and nothing damaged may ever be served.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zizon_journal::{Env, Journal, ManualClock, MemFs, SeededRng};
 use zizon_table::{
-    Cond, Durability, Engine, EngineOptions, FsckHooks, FsckOptions, Item, Key, LsmStore, MemStore, Op, OpenError,
-    Patch, Path as Attr, ReadError,
+    Change, Cond, Durability, Engine, EngineOptions, FsckHooks, FsckOptions, Item, Key, LsmStore, MemStore, Op,
+    OpenError, Patch, Path as Attr, ReadError, Seq, ShardId, SkRange,
 };
 
 /// Plans in the table that is damaged.
 const PLANS: i64 = 400;
+/// More items than a partition has.
+const MOST: u32 = 1_000;
 /// Plans it takes afterwards.
 const MORE: i64 = 120;
 const JOURNAL: &str = "/sim/journal";
@@ -27,20 +29,70 @@ pub enum Noticed {
     Reported,
     /// It was put right at the start: a copy of a watermark, an unfinished end, an index rebuilt from the journal.
     Repaired,
-    /// It hit bytes that hold nothing: everything that was written is served, the check finds it whole, and the table
-    /// goes on. In the journal that is the file of a segment that has not been begun.
-    NoEffect,
+    /// It hit bytes that nothing rests on, which was verified: every item, every range and the whole feed are as they
+    /// were, nothing is there that was never written, the check finds it whole, and the table goes on. In the journal
+    /// that is the file of a segment that has not been begun, and nothing else may be.
+    Harmless,
 }
 
 /// What became of all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Damage to the journal, by how it was noticed.
-    pub journal: BTreeMap<Noticed, u64>,
-    /// Damage to the index.
-    pub index: BTreeMap<Noticed, u64>,
+    /// Damage by region and by how it was noticed.
+    pub regions: BTreeMap<Region, BTreeMap<Noticed, u64>>,
+    /// Where the index was hit without harm.
+    pub harmless: Vec<String>,
     /// The first that was served, or that took something away unnoticed.
     pub harmed: Option<String>,
+}
+
+/// A part of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Region {
+    /// Segments of the journal as they were written.
+    Raw,
+    /// Segments that were compressed.
+    Compressed,
+    /// Segments that have not been begun.
+    Spare,
+    /// The copies of the watermark.
+    Watermark,
+    /// Tables of the index.
+    Table,
+    /// Everything else of the index: its versions, and which is the newest.
+    Version,
+}
+
+impl Region {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Raw, Self::Compressed, Self::Spare, Self::Watermark, Self::Table, Self::Version];
+
+    /// In a few words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "journal: segments",
+            Self::Compressed => "journal: compressed segments",
+            Self::Spare => "journal: segments not begun",
+            Self::Watermark => "journal: watermark",
+            Self::Table => "index: tables",
+            Self::Version => "index: versions",
+        }
+    }
+
+    /// Whether it belongs to the index.
+    #[must_use]
+    pub const fn is_index(self) -> bool {
+        matches!(self, Self::Table | Self::Version)
+    }
+}
+
+impl Report {
+    /// Pieces of damage in regions for which `of` holds, by how they were noticed.
+    pub fn count(&self, of: impl Fn(Region) -> bool, noticed: Noticed) -> u64 {
+        let figures = self.regions.iter().filter(|(region, _)| of(**region));
+        figures.filter_map(|(_, figures)| figures.get(&noticed)).sum()
+    }
 }
 
 /// One piece of damage to a file of so many bytes.
@@ -71,9 +123,10 @@ impl Harm {
     }
 }
 
-/// A table that was filled and closed.
+/// A table that was filled and closed, and everything it answered.
 struct Whole {
     items: BTreeMap<Key, Item>,
+    changes: Vec<Change>,
     last: u64,
 }
 
@@ -102,9 +155,9 @@ fn plan(n: i64) -> Vec<Op> {
 }
 
 /// Fills a table, writes its index and compresses half of its journal.
-fn fill(engine: &Engine) -> Result<Whole, String> {
+fn fill(engine: &Engine, plans: impl Fn(i64) -> Vec<Op>) -> Result<Whole, String> {
     for n in 0..PLANS {
-        engine.submit(plan(n), Durability::Durable, None);
+        engine.submit(plans(n), Durability::Durable, None);
         if n % 10 == 9 {
             engine.sync_once();
         }
@@ -117,13 +170,27 @@ fn fill(engine: &Engine) -> Result<Whole, String> {
         engine.compress_segment();
     }
     let mut items = BTreeMap::new();
-    for op in (0..PLANS).flat_map(plan) {
+    for op in (0..PLANS).flat_map(plans) {
         let item = engine.get(op.key()).map_err(|error| error.to_string())?;
         items.insert(op.key().clone(), item.ok_or("what was written is not there")?);
     }
     let last = engine.visible();
+    let changes = changes(engine).map_err(|error| error.to_string())?;
     engine.close();
-    Ok(Whole { items, last })
+    Ok(Whole { items, changes, last })
+}
+
+/// The whole feed.
+fn changes(engine: &Engine) -> Result<Vec<Change>, ReadError> {
+    let mut all: Vec<Change> = Vec::new();
+    loop {
+        let from = all.last().map_or(Seq(1), |change| change.seq.next());
+        let more = engine.changes(ShardId::ONLY, from, 1_000)?;
+        if more.is_empty() {
+            return Ok(all);
+        }
+        all.extend(more);
+    }
 }
 
 impl Whole {
@@ -139,7 +206,51 @@ impl Whole {
                 Err(error) => return Err(format!("{key}: {error}")),
             }
         }
+        Ok(self.ranges_are_served_by(engine)? && self.feed_is_served_by(engine)? && all)
+    }
+
+    /// Every partition as a range, in both directions, and keys that nothing was ever written under.
+    fn ranges_are_served_by(&self, engine: &Engine) -> Result<bool, String> {
+        let mut all = true;
+        let partitions: BTreeSet<&[u8]> = self.items.keys().map(|key| key.pk.as_ref()).collect();
+        for &pk in &partitions {
+            let should: Vec<&Item> = self.items.iter().filter(|(key, _)| key.pk == pk).map(|(_, item)| item).collect();
+            for reverse in [false, true] {
+                match engine.query(pk, SkRange::All, MOST, reverse, None) {
+                    Ok(page) => {
+                        let mut read: Vec<&Item> = page.items.iter().collect();
+                        if reverse {
+                            read.reverse();
+                        }
+                        if read != should {
+                            let pk = pk.escape_ascii();
+                            return Err(format!("the range {pk} is served with {} items damaged", read.len()));
+                        }
+                    }
+                    Err(ReadError::Corrupt(_) | ReadError::Unavailable(_)) => all = false,
+                    Err(error) => return Err(format!("a range: {error}")),
+                }
+            }
+        }
+        for n in PLANS..PLANS + MORE {
+            let absent = plan(n).swap_remove(0);
+            match engine.get(absent.key()) {
+                Ok(None) => {}
+                Ok(Some(_)) => return Err(format!("{} is served and was never written", absent.key())),
+                Err(ReadError::Corrupt(_) | ReadError::Unavailable(_)) => all = false,
+                Err(error) => return Err(format!("{}: {error}", absent.key())),
+            }
+        }
         Ok(all)
+    }
+
+    fn feed_is_served_by(&self, engine: &Engine) -> Result<bool, String> {
+        match changes(engine) {
+            Ok(changes) if changes == self.changes => Ok(true),
+            Ok(_) => Err("the feed is served damaged".to_owned()),
+            Err(ReadError::Corrupt(_) | ReadError::Unavailable(_)) => Ok(false),
+            Err(error) => Err(format!("the feed: {error}")),
+        }
     }
 
     /// How an engine over something damaged notices; `repaired`: it put something right at its start.
@@ -157,7 +268,7 @@ impl Whole {
         Ok(match (all && whole, repaired) {
             (false, _) => Noticed::Reported,
             (true, true) => Noticed::Repaired,
-            (true, false) => Noticed::NoEffect,
+            (true, false) => Noticed::Harmless,
         })
     }
 }
@@ -188,16 +299,18 @@ fn goes_on(engine: &Engine) -> Result<(), String> {
 pub fn damage(seed: u64, count: u64, progress: &mut dyn FnMut(u64)) -> Result<Report, String> {
     let rng = SeededRng::new(seed);
     let root = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
-    let journal = JournalTarget::made()?;
+    let journal = JournalTarget::made(plan)?;
     let index = IndexTarget::made(root.path())?;
     let mut report = Report::default();
     for number in 0..count {
         let on_index = number % 4 == 3;
         let noticed = if on_index { index.harm(&rng) } else { journal.harm(&rng) };
         match noticed {
-            Ok(noticed) => {
-                let figures = if on_index { &mut report.index } else { &mut report.journal };
-                *figures.entry(noticed).or_default() += 1;
+            Ok((region, noticed, place)) => {
+                *report.regions.entry(region).or_default().entry(noticed).or_default() += 1;
+                if region.is_index() && noticed == Noticed::Harmless {
+                    report.harmless.push(place);
+                }
             }
             Err(why) => report.harmed = report.harmed.or(Some(why)),
         }
@@ -205,6 +318,9 @@ pub fn damage(seed: u64, count: u64, progress: &mut dyn FnMut(u64)) -> Result<Re
     }
     Ok(report)
 }
+
+/// What was hit, how it was noticed, and where it was.
+type Hit = (Region, Noticed, String);
 
 /// A journal on a simulated disk, with the index that belongs to it.
 struct JournalTarget {
@@ -215,18 +331,18 @@ struct JournalTarget {
 }
 
 impl JournalTarget {
-    fn made() -> Result<Self, String> {
+    fn made(plans: impl Fn(i64) -> Vec<Op>) -> Result<Self, String> {
         let (fs, store) = (MemFs::new(64 << 20), MemStore::new());
         let engine = Engine::open(env(&fs), Path::new(JOURNAL), Arc::new(store.clone()), options(), &mut |_| {});
         let engine = engine.map_err(|error| error.to_string())?;
-        let whole = fill(&engine)?;
+        let whole = fill(&engine, plans)?;
         drop(engine);
         let mut files = fs.paths();
         files.retain(|path| !path.ends_with("LOCK") && fs.content(path).is_some_and(|content| !content.is_empty()));
         Ok(Self { fs, store, whole, files })
     }
 
-    fn harm(&self, rng: &SeededRng) -> Result<Noticed, String> {
+    fn harm(&self, rng: &SeededRng) -> Result<Hit, String> {
         let disk = self.fs.snapshot();
         let path = &self.files[usize::try_from(rng.below(self.files.len() as u64)).unwrap_or(0)];
         let mut content = disk.content(path).unwrap_or_default();
@@ -237,10 +353,20 @@ impl JournalTarget {
         let store = if rng.below(2) == 0 { self.store.clone() } else { MemStore::new() };
         let empty = self.fs.content(path).is_none_or(|content| content.iter().all(|byte| *byte == 0));
         let noticed = self.open(&disk, store).and_then(|noticed| match noticed {
-            Noticed::NoEffect if !empty => Err("nobody notices".to_owned()),
+            Noticed::Harmless if !empty => Err("nobody notices".to_owned()),
             noticed => Ok(noticed),
         });
-        noticed.map_err(|why| format!("{harm:?} in {}: {why}", path.display()))
+        let place = format!("{harm:?} in {}", path.display());
+        let region = match path.extension() {
+            None => Region::Watermark,
+            Some(_) if empty => Region::Spare,
+            // The header says which kind it is.
+            Some(_) if self.fs.content(path).and_then(|content| content.get(12).copied()) == Some(2) => {
+                Region::Compressed
+            }
+            Some(_) => Region::Raw,
+        };
+        noticed.map(|noticed| (region, noticed, place.clone())).map_err(|why| format!("{place}: {why}"))
     }
 
     fn open(&self, disk: &MemFs, store: MemStore) -> Result<Noticed, String> {
@@ -258,6 +384,35 @@ impl JournalTarget {
     }
 }
 
+/// Controls: files in which nothing is damaged and which tell something else than was written. No checksum can notice it,
+/// so the comparison has to: what it says of each, or that it said nothing.
+///
+/// # Errors
+/// A table cannot be made.
+pub fn controls() -> Result<Vec<(&'static str, Option<String>)>, String> {
+    const ODD: i64 = 100;
+    let with_order = |n: i64, change: &dyn Fn(Item) -> Item| {
+        let mut ops = plan(n);
+        if n == ODD
+            && let Some(Op::Put { item, .. }) = ops.first_mut()
+        {
+            *item = change(item.clone());
+        }
+        ops
+    };
+    let whole = JournalTarget::made(plan)?;
+    let other_bytes = JournalTarget::made(|n| with_order(n, &|item| item.with("b", vec![255; 200])))?;
+    let elsewhere = |item: Item| Item::new(Key::new(item.key.pk.clone(), "O#99999")).with("b", vec![7; 200]);
+    let other_key = JournalTarget::made(|n| with_order(n, &elsewhere))?;
+    let short = JournalTarget::made(|n| if n == PLANS - 1 { Vec::new() } else { plan(n) })?;
+    let said = |disk: &JournalTarget, index: MemStore| whole.open(&disk.fs.snapshot(), index).err();
+    Ok(vec![
+        ("a journal with another order", said(&other_bytes, MemStore::new())),
+        ("an index with an order under another key", said(&whole, other_key.store.clone())),
+        ("a journal without its last plan", said(&short, MemStore::new())),
+    ])
+}
+
 /// An index on the real disk, with its journal.
 struct IndexTarget {
     root: PathBuf,
@@ -269,7 +424,7 @@ impl IndexTarget {
     fn made(root: &Path) -> Result<Self, String> {
         let source = root.join("source");
         let engine = open_lsm(&source).map_err(|error| error.to_string())?;
-        let whole = fill(&engine)?;
+        let whole = fill(&engine, plan)?;
         drop(engine);
         let mut files = Vec::new();
         files_under(&source.join("index"), &mut files).map_err(|error| error.to_string())?;
@@ -278,7 +433,7 @@ impl IndexTarget {
         Ok(Self { root: root.to_owned(), whole, files })
     }
 
-    fn harm(&self, rng: &SeededRng) -> Result<Noticed, String> {
+    fn harm(&self, rng: &SeededRng) -> Result<Hit, String> {
         let copy = self.root.join("copy");
         let source = self.root.join("source");
         let path = &self.files[usize::try_from(rng.below(self.files.len() as u64)).unwrap_or(0)];
@@ -287,11 +442,15 @@ impl IndexTarget {
         let target = copy.join(path.strip_prefix(&source).unwrap_or(path));
         let mut content = fs::read(&target).map_err(io)?;
         let harm = Harm::drawn(rng, content.len());
+        let len = content.len();
         harm.apply(&mut content);
         fs::write(&target, content).map_err(io)?;
         let noticed = self.open(&copy);
         fs::remove_dir_all(&copy).map_err(io)?;
-        noticed.map_err(|why| format!("{harm:?} in {}: {why}", path.display()))
+        let name = path.strip_prefix(source.join("index")).unwrap_or(path);
+        let place = format!("{harm:?} in {}, {len} bytes", name.display());
+        let region = if name.starts_with("tree/tables") { Region::Table } else { Region::Version };
+        noticed.map(|noticed| (region, noticed, place.clone())).map_err(|why| format!("{place}: {why}"))
     }
 
     fn open(&self, dir: &Path) -> Result<Noticed, String> {

@@ -1,4 +1,4 @@
-//! Known ways to get it wrong. The simulation must catch each: a check that catches nothing proves nothing.
+//! Known ways to get it wrong: in the shop's code, and in what is around it (the reader of its feed, a cache before it). The simulation must catch each: a check that catches nothing proves nothing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,11 +25,15 @@ pub enum Flaw {
     NoPosition,
     /// The reader of the feed keeps a cursor, but no high-water mark beside what it has done.
     NoHighWaterMark,
+    /// Who asks for all that is left is refused.
+    KeepTheLast,
+    /// Something between the shop and its clients answers looks from a memory, as a cache that it forgot to tell.
+    StaleLooks,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::AcknowledgeEarly,
         Self::RefuseEarly,
         Self::NoNonce,
@@ -38,6 +42,8 @@ impl Flaw {
         Self::BlindCompensation,
         Self::NoPosition,
         Self::NoHighWaterMark,
+        Self::KeepTheLast,
+        Self::StaleLooks,
     ];
 
     /// Its name on the command line.
@@ -52,6 +58,8 @@ impl Flaw {
             Self::BlindCompensation => "blind-compensation",
             Self::NoPosition => "no-position",
             Self::NoHighWaterMark => "no-high-water-mark",
+            Self::KeepTheLast => "keep-the-last",
+            Self::StaleLooks => "stale-looks",
         }
     }
 
@@ -67,6 +75,8 @@ impl Flaw {
             Self::BlindCompensation => "a failed attempt gives back what it may not hold any more",
             Self::NoPosition => "the settler may bring an effect twice",
             Self::NoHighWaterMark => "the reader of the feed counts what is delivered twice",
+            Self::KeepTheLast => "who asks for all that is left is refused",
+            Self::StaleLooks => "a look at an order is answered from a memory that is old",
         }
     }
 
@@ -74,14 +84,19 @@ impl Flaw {
     #[must_use]
     pub const fn mode(self) -> Mode {
         match self {
-            Self::AcknowledgeEarly | Self::RefuseEarly | Self::NoHighWaterMark => Mode::Atomic,
+            Self::AcknowledgeEarly
+            | Self::RefuseEarly
+            | Self::NoHighWaterMark
+            | Self::KeepTheLast
+            | Self::StaleLooks => Mode::Atomic,
             _ => Mode::Stepwise,
         }
     }
 
     pub(crate) const fn protocol(self) -> Protocol {
         match self {
-            Self::AcknowledgeEarly | Self::RefuseEarly | Self::NoHighWaterMark => Protocol::Sound,
+            Self::AcknowledgeEarly | Self::RefuseEarly | Self::NoHighWaterMark | Self::StaleLooks => Protocol::Sound,
+            Self::KeepTheLast => Protocol::KeepTheLast,
             Self::NoNonce => Protocol::NoNonce,
             Self::NoFence => Protocol::NoFence,
             Self::NoGenerationBump => Protocol::NoGenerationBump,

@@ -12,18 +12,23 @@
 
 mod crashpoints;
 pub mod damage;
+mod fault;
 mod flaw;
 mod hunt;
 pub mod linear;
 #[cfg(feature = "model")]
 pub mod model;
+mod stats;
 mod trace;
 mod world;
 
-pub use crashpoints::{Point, Report, crashpoints};
+pub use crashpoints::{Point, Report, Struck, crashpoints};
+pub use fault::Fault;
 pub use flaw::Flaw;
 pub use hunt::{Caught, Hunt, Progress, hunt, sweep};
+pub use stats::{Places, Stats};
 pub use zizon_orders::execute::Mode;
+pub use zizon_orders::simulation::Step;
 
 use zeroize::Zeroizing;
 use zizon_orders::keyring::Keyring;
@@ -53,53 +58,6 @@ impl Options {
     #[must_use]
     pub const fn seed(seed: u64) -> Self {
         Self { seed, steps: STEPS, mode: None, flaw: None, trace: false }
-    }
-}
-
-/// What a run did: a run that does nothing proves nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Requests that were answered.
-    pub answers: u64,
-    /// Orders made.
-    pub placed: u64,
-    /// Orders that stood already.
-    pub replayed: u64,
-    /// Products a refusal named as short; each was checked against what there was.
-    pub refused: u64,
-    /// Answers that said that the outcome is not known.
-    pub unknown: u64,
-    /// Times the process started.
-    pub starts: u64,
-    /// Times it ended, in whatever way.
-    pub crashes: u64,
-    /// Of these, with the machine.
-    pub power_losses: u64,
-    /// Histories checked for linearizability.
-    pub histories: u64,
-    /// Calls in them.
-    pub calls: u64,
-    /// Operations that changed the disk while the schedule ran.
-    pub disk_operations: u64,
-    /// Histories too large to be decided within the bound of the search.
-    pub undecided: u64,
-}
-
-impl Stats {
-    /// Adds the figures of another run.
-    pub const fn add(&mut self, other: &Self) {
-        self.answers += other.answers;
-        self.placed += other.placed;
-        self.replayed += other.replayed;
-        self.refused += other.refused;
-        self.unknown += other.unknown;
-        self.starts += other.starts;
-        self.crashes += other.crashes;
-        self.power_losses += other.power_losses;
-        self.histories += other.histories;
-        self.calls += other.calls;
-        self.disk_operations += other.disk_operations;
-        self.undecided += other.undecided;
     }
 }
 

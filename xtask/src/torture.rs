@@ -1,6 +1,7 @@
 //! `cargo xtask torture --hours H`: the whole ladder, over and over with new seeds, until the time is up or something breaks.
 //!
-//! What broke is left as it was: the command that shows it again is the last one printed.
+//! The time is looked at between rungs, so the last one may end some minutes after it. Of what broke, the command that shows
+//! it again is the last one printed.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use crate::{bench::Usage, shell};
 
 /// The longest run: a year.
 const HOURS_MAX: f64 = 24.0 * 366.0;
+/// The highest first seed: each stands for many seeds of the simulation, and rounds count up from it.
+const FROM_MAX: u64 = 1_000_000_000_000;
 
 /// One rung of a round.
 struct Rung {
@@ -66,7 +69,9 @@ fn read(options: &[&str]) -> Result<(f64, u64)> {
         match *word {
             "--hours" => hours = value.parse::<f64>().ok().filter(|hours| *hours > 0.0 && *hours <= HOURS_MAX),
             "--from" => {
-                from = value.parse().map_err(|_| Usage(format!("--from {value}: a seed is a whole number")))?;
+                let seed = value.parse().ok().filter(|seed| *seed <= FROM_MAX);
+                from =
+                    seed.ok_or_else(|| Usage(format!("--from {value}: a seed is a whole number, {FROM_MAX} at most")))?;
             }
             other => return Err(Usage(format!("{other} is no option; torture --hours H [--from SEED]")).into()),
         }
@@ -80,10 +85,16 @@ fn one_round(rungs: &mut [Rung], round: u64, seed: u64, end: Instant) -> Result<
     let sim = shell::target().join("release/zizon-sim").display().to_string();
     let zizon = shell::zizon().display().to_string();
     let (first, last) = (seed * SEEDS, (seed + 1) * SEEDS);
+    let struck = seed * CRASHPOINT_SEEDS;
     let seed_text = seed.to_string();
     let steps: [(usize, u64, &str, Vec<String>); 7] = [
         (0, SEEDS, &sim, words(&["--seeds", &format!("{first}..{last}")])),
-        (1, CRASHPOINT_SEEDS, &sim, words(&["crashpoints", "--seeds", &CRASHPOINT_SEEDS.to_string()])),
+        (
+            1,
+            CRASHPOINT_SEEDS,
+            &sim,
+            words(&["crashpoints", "--seeds", &format!("{struck}..{}", struck + CRASHPOINT_SEEDS)]),
+        ),
         (2, FLIPS, &sim, words(&["damage", "--flips", &FLIPS.to_string(), "--seed", &seed_text])),
         (3, PROOFS, &zizon, words(&["prove", "all", "--kills", "3", "--seed", &seed_text])),
         (4, KILLS, &zizon, words(&["prove", "durability", "--kills", &KILLS.to_string(), "--seed", &seed_text])),
@@ -91,8 +102,8 @@ fn one_round(rungs: &mut [Rung], round: u64, seed: u64, end: Instant) -> Result<
         (6, 1, &sim, words(&["model", "--large"])),
     ];
     for (at, count, program, arguments) in steps {
-        // The crash points and the model have no seed: once is all there is to see.
-        let once = matches!(at, 1 | 6);
+        // The model has no seed: once is all there is to see.
+        let once = at == 6;
         if (once && round > 0) || Instant::now() >= end {
             continue;
         }
@@ -140,6 +151,9 @@ mod tests {
             [&[][..], &["--hours"], &["--hours", "0"], &["--hours", "long"], &["--hours", "9999"], &["--days", "1"]]
         {
             assert!(read(bad).is_err(), "{bad:?}");
+        }
+        for from in ["-1", "some", "18446744073709551615"] {
+            assert!(read(&["--hours", "1", "--from", from]).is_err(), "{from}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The shop as the simulation runs it: the real service, executors and background machines, on a table, a clock and
 //! prices that it is given, with a protocol that may be broken on purpose. Only with feature `simulation`.
 
+mod step;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,6 +29,8 @@ use crate::prices::PriceView;
 use crate::service::{OrdersService, Parts, ShopRules};
 use crate::stock::operator::StockError;
 use crate::stock::shard::Shard;
+
+pub use self::step::Step;
 
 /// What a process of the shop is made of.
 pub struct ShopParts {

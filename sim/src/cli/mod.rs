@@ -53,9 +53,9 @@ enum Rung {
     },
     /// Strikes quiet runs at every step and every operation of the disk
     Crashpoints {
-        /// Runs to strike, each with both executors
-        #[arg(long, value_name = "N", default_value_t = 3)]
-        seeds: u64,
+        /// Runs to strike, each with both executors, the last one not included [default: 0..3]
+        #[arg(long, value_name = "FROM..TO", value_parser = range)]
+        seeds: Option<Range<u64>>,
     },
     /// Flips bits and cuts off files of a journal and an index; each must be noticed
     Damage {
@@ -128,7 +128,7 @@ pub fn run(args: &Args) -> Result<End, String> {
     tempfile::tempdir().map_err(|error| format!("{}: {error}; TMPDIR names another directory", dir.display()))?;
     match (&args.rung, args.seed) {
         (Some(Rung::Flaws { seeds }), _) => Ok(flaws(*seeds)),
-        (Some(Rung::Crashpoints { seeds }), _) => Ok(disk::crashpoints(*seeds)),
+        (Some(Rung::Crashpoints { seeds }), _) => Ok(disk::crashpoints(seeds.clone().unwrap_or(0..3))),
         (Some(Rung::Damage { flips, seed }), _) => disk::damage(*flips, *seed),
         #[cfg(feature = "model")]
         (Some(Rung::Model { large }), _) => Ok(model::run(*large)),

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use zizon_sim::Stats;
+use zizon_sim::{Fault, Stats};
 
 /// Prints a line. Where nobody reads any more, as behind `head`, the run goes on for its exit code.
 pub fn line(text: std::fmt::Arguments<'_>) {
@@ -86,7 +86,11 @@ pub fn stats(stats: &Stats) {
         ("undecided histories", stats.undecided),
     ];
     for (name, figure) in rows {
-        say!("  {name:<24}{:>14}", count(figure));
+        say!("  {name:<32}{:>14}", count(figure));
+    }
+    say!("faults that came");
+    for fault in Fault::ALL {
+        say!("  {:<32}{:>14}", fault.name(), count(stats.faults[fault as usize]));
     }
 }
 

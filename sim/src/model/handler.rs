@@ -30,7 +30,7 @@ pub enum Pc {
     Short,
     /// 503: nothing is known, or nothing was done.
     Failed,
-    /// The process died.
+    /// The process died, or the caller went away and its request was dropped.
     Dead,
 }
 
@@ -58,9 +58,13 @@ pub(super) fn step(bounds: &Bounds, state: &State, number: usize, refused: bool)
     let request = bounds.requests[number];
     let pc = &state.handlers[number];
     if refused {
-        // Of all calls, the put has most to lose by it; a refused hold is given back in the same way.
-        let Pc::Put(attempt, _) = pc else { return None };
-        next.handlers[number] = Pc::Release(*attempt, 0, After::Failed);
+        next.handlers[number] = match *pc {
+            Pc::Hold(attempt, ..) | Pc::Put(attempt, _) => Pc::Release(attempt, 0, After::Failed),
+            // What cannot be given back is left to the sweeper.
+            Pc::Release(attempt, product, after) => released(bounds, number, attempt, product, after),
+            // A refused look changes nothing: it is made again, or is the end of the request.
+            _ => return None,
+        };
         return Some(next);
     }
     next.handlers[number] = match *pc {
@@ -129,7 +133,12 @@ fn release(bounds: &Bounds, next: &mut State, number: usize, attempt: u8, produc
     } else if units > 0 {
         shard.give_back(name, units);
     }
-    if at + 1 < PRODUCTS {
+    released(bounds, number, attempt, product, after)
+}
+
+/// What comes after a product was given back, or could not be.
+fn released(bounds: &Bounds, number: usize, attempt: u8, product: u8, after: After) -> Pc {
+    if usize::from(product) + 1 < PRODUCTS {
         return Pc::Release(attempt, product + 1, after);
     }
     match after {
@@ -137,6 +146,19 @@ fn release(bounds: &Bounds, next: &mut State, number: usize, attempt: u8, produc
         After::Again | After::Failed => Pc::Failed,
         After::Repeated(made) => repeated(bounds, number, made),
     }
+}
+
+/// The state after the caller of handler `number` went away: the request is dropped where it is, and what it had written
+/// stays. `None` where it is over.
+pub(super) fn abandon(state: &State, number: usize) -> Option<State> {
+    let pc = &state.handlers[number];
+    if state.leavers == 0 || pc.is_over() || *pc == Pc::Begin(0) {
+        return None;
+    }
+    let mut next = state.clone();
+    next.leavers -= 1;
+    next.handlers[number] = Pc::Dead;
+    Some(next)
 }
 
 /// The answer to a request whose key has the order of this attempt.

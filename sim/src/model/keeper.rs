@@ -81,6 +81,9 @@ pub(super) fn settle(bounds: &Bounds, state: &State) -> Option<State> {
             let Standing::Placed(attempt) = state.durable.orders[usize::from(key)] else { return None };
             let units = bounds.request_of(attempt).units[usize::from(product)];
             let brought = shard.settled > at && bounds.variant != Variant::NoPosition;
+            if units > 0 && brought && bounds.variant == Variant::StuckSettler {
+                return None;
+            }
             if units > 0 && !brought {
                 if shard.reserved >= units.cast_signed() {
                     shard.reserved -= units.cast_signed();
@@ -130,6 +133,7 @@ pub(super) fn sweep(bounds: &Bounds, state: &State) -> Option<State> {
                 Standing::Placed(_) => Sweep::GiveBack(product, attempt),
                 Standing::Nothing if bounds.variant == Variant::NoFence => Sweep::GiveBack(product, attempt),
                 Standing::Void(_) if bounds.variant == Variant::NoGenerationBump => Sweep::GiveBack(product, attempt),
+                Standing::Void(_) if bounds.variant == Variant::LazySweeper => Sweep::Idle,
                 seen => Sweep::Fence(product, attempt, seen),
             }
         }

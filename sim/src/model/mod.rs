@@ -4,7 +4,7 @@
 //! It follows `roles/orders/src/execute/{stepwise,settle,sweep,command}.rs` operation by operation. One step of the model
 //! is one call of the table's port: a read sees what is durable, a condition sees the newest state, an ordered write is
 //! answered at once, a durable write and every refusal once what they rest on is durable. A crash loses what is not.
-//! A handler that stops for ever is one that is never scheduled again; a write whose outcome is unknown is one whose
+//! A handler stops for ever when its caller goes away, or with the process; a write whose outcome is unknown is one whose
 //! handler stops right before or after it. Any hold may count as old, because any handler may have been paused.
 
 mod check;
@@ -42,11 +42,15 @@ pub enum Variant {
     SaveFirst,
     /// The sweeper gives back the hold of an order that stands.
     ForgetfulSweeper,
+    /// The sweeper leaves holds alone where a void stands already.
+    LazySweeper,
+    /// The settler waits where an effect is in already.
+    StuckSettler,
 }
 
 impl Variant {
     /// All that are broken.
-    pub const BROKEN: [Self; 10] = [
+    pub const BROKEN: [Self; 12] = [
         Self::AnswerEarly,
         Self::NoNonce,
         Self::NoFence,
@@ -57,6 +61,8 @@ impl Variant {
         Self::NoPosition,
         Self::SaveFirst,
         Self::ForgetfulSweeper,
+        Self::LazySweeper,
+        Self::StuckSettler,
     ];
 
     /// Its name in reports.
@@ -74,6 +80,8 @@ impl Variant {
             Self::NoPosition => "no-position",
             Self::SaveFirst => "save-first",
             Self::ForgetfulSweeper => "forgetful-sweeper",
+            Self::LazySweeper => "lazy-sweeper",
+            Self::StuckSettler => "stuck-settler",
         }
     }
 }
@@ -108,6 +116,8 @@ pub struct Bounds {
     pub attempts: u8,
     /// Crashes of the process.
     pub crashes: u8,
+    /// Callers that go away.
+    pub leavers: u8,
     /// The protocol.
     pub variant: Variant,
 }
@@ -119,7 +129,7 @@ const fn request(key: usize, units: [u8; 2]) -> Request {
 impl Bounds {
     fn new(name: &'static str, stock: [i8; 2], requests: &[Request], cancels: &[usize]) -> Self {
         let (requests, cancels) = (requests.to_vec(), cancels.to_vec());
-        Self { name, stock, requests, cancels, attempts: 1, crashes: 1, variant: Variant::Sound }
+        Self { name, stock, requests, cancels, attempts: 1, crashes: 1, leavers: 1, variant: Variant::Sound }
     }
 
     /// Searches of a few seconds each.
@@ -132,6 +142,11 @@ impl Bounds {
             Self::new("one key for two different orders", [2, 1], &[request(0, both), request(0, [2, 0])], &[]),
             Self::new("one order, called off twice", [1, 1], &[request(0, both)], &[0, 0]),
             Self { crashes: 0, ..Self::new("two duplicates, called off", [2, 1], &[request(0, both); 2], &[0]) },
+            Self {
+                attempts: 2,
+                crashes: 0,
+                ..Self::new("two orders that try twice", [1, 1], &[request(0, both), request(1, [0, 1])], &[])
+            },
         ]
     }
 

@@ -74,6 +74,8 @@ pub struct State {
     pub settler: (u8, u8),
     /// Crashes that may still come.
     pub crashes: u8,
+    /// Callers that may still go away.
+    pub leavers: u8,
     /// Stock did not hold what an order had reserved.
     pub mismatch: bool,
 }
@@ -91,6 +93,7 @@ impl State {
             sweep: Sweep::Idle,
             settler: (0, 0),
             crashes: bounds.crashes,
+            leavers: bounds.leavers,
             mismatch: false,
         }
     }

@@ -8,9 +8,9 @@ use zizon_table::IndexStore;
 use super::table::Flaky;
 use super::task::Task;
 use super::{DISK_BYTES, Verdict, World, env};
-use crate::Point;
 use crate::world::handle::Done;
 use crate::world::profile::skus;
+use crate::{Fault, Places, Point};
 
 impl World {
     pub(super) fn something_goes_wrong(&mut self) -> Verdict {
@@ -19,6 +19,7 @@ impl World {
             0 if faults.kill => self.kill_now(),
             1 if faults.power => {
                 self.trace.note("power", &[]);
+                self.stats.bite(Fault::Power, 1);
                 self.lose_power();
             }
             2 if faults.power => self.inject(MemFault::PowerOff, 8),
@@ -32,25 +33,90 @@ impl World {
             7 | 8 if faults.network => self.disturb_network(),
             9 if faults.partition => {
                 let client = usize::try_from(self.rng.below(self.clients.len() as u64)).unwrap_or(0);
-                self.net.cut(client, self.trace.step + 20 + self.rng.below(150));
+                let until = self.trace.step + 20 + self.rng.below(150);
+                self.trace.note("cut off", &[client as u64, until]);
+                self.net.cut(client, until);
             }
-            10 if faults.pause => self.paused_until = self.trace.step + 10 + self.rng.below(120),
+            10 if faults.pause => self.pause(),
             11 if faults.clock => self.clock_jumps(),
             12 if faults.flaky => self.way_to_the_table_changes(),
-            13 => self.caller_goes_away(),
-            14 => self.reader_crashes(),
+            13 if faults.callers => self.caller_goes_away(),
+            14 if faults.reader => self.reader_crashes(),
             15 if faults.operator => self.operator_acts(),
             _ => {}
         }
         Ok(())
     }
 
+    /// What makes runs that are struck worth it: requests that are dropped in the middle, and time in which the holds they
+    /// left become old enough to sweep; stock that is set and split.
+    pub(super) fn something_happens(&mut self) {
+        match self.rng.below(4) {
+            0 | 1 => self.caller_goes_away(),
+            2 => self.pass(61_000),
+            _ => self.operator_acts(),
+        }
+    }
+
+    fn pause(&mut self) {
+        self.paused_until = self.trace.step + 10 + self.rng.below(120);
+        self.trace.note("pause", &[self.paused_until]);
+        self.stats.bite(Fault::Pause, u64::from(self.process.is_some()));
+    }
+
     /// Strikes where this run is to be struck.
     pub(super) fn strike(&mut self) {
+        let now = self.trace.step;
         match self.point {
-            Some(Point::Kill(step)) if step == self.trace.step => self.kill(),
-            Some(Point::Power(step)) if step == self.trace.step => self.lose_power(),
+            Some(Point::Kill(step) | Point::Recovery { step, power: false, .. }) if step == now => {
+                self.is_struck(self.places());
+                self.kill();
+            }
+            Some(Point::Power(step) | Point::Recovery { step, power: true, .. }) if step == now => {
+                self.is_struck(self.places());
+                self.lose_power();
+            }
             _ => {}
+        }
+    }
+
+    /// This run was struck where it was to be struck, while its tasks stood at `places`.
+    pub(super) fn is_struck(&mut self, places: Places) {
+        self.trace.note("struck", &[]);
+        self.stats.struck = true;
+        self.stats.places = places;
+    }
+
+    /// Where the tasks of the process stand.
+    pub(super) fn places(&self) -> Places {
+        let mut places = Places::default();
+        for at in self.process.iter().flat_map(|process| &process.tasks).filter_map(|task| task.at) {
+            places.insert(at.step, at.waits);
+        }
+        places
+    }
+
+    /// Counts what has bitten since it was counted last, and notes it.
+    pub(super) fn count_bites(&mut self) {
+        let (unknown, refused) = {
+            let recorder = self.ground.recorder.lock();
+            (recorder.unknown, recorder.refused)
+        };
+        let disk = [
+            (Fault::PowerInDisk, MemFault::PowerOff),
+            (Fault::SyncError, MemFault::SyncError),
+            (Fault::WriteError, MemFault::WriteError),
+            (Fault::ShortWrite, MemFault::ShortWrite),
+            (Fault::ReadError, MemFault::ReadError),
+        ];
+        let disk = disk.map(|(fault, kind)| (fault, self.fs.struck(kind)));
+        let ways = [(Fault::CutOff, self.net.held_up), (Fault::Unknown, unknown), (Fault::Refused, refused)];
+        for (fault, total) in disk.into_iter().chain(ways) {
+            let new = total - self.stats.faults[fault as usize];
+            if new > 0 {
+                self.trace.note(fault.name(), &[new]);
+                self.stats.bite(fault, new);
+            }
         }
     }
 
@@ -67,6 +133,7 @@ impl World {
         if self.rng.below(4) == 0 {
             // Told to end: it answers nobody any more, but syncs and closes its table.
             self.trace.note("stop", &[]);
+            self.stats.bite(Fault::Stop, 1);
             if let Some(process) = &mut self.process {
                 process.tasks.clear();
                 if let Some(super::process::Batch::Taken(mut batch)) = process.batch.take() {
@@ -76,13 +143,15 @@ impl World {
             }
         } else {
             self.trace.note("kill", &[]);
+            self.stats.bite(Fault::Kill, 1);
         }
         self.kill();
     }
 
     /// The process is gone, without a chance to clean up. What it had written is in the page cache.
     pub(super) fn kill(&mut self) {
-        let off = self.fs.is_off();
+        // Where the point is a kill in an operation of the disk, the machine goes on.
+        let off = self.fs.is_off() && !matches!(self.point, Some(Point::KillInDisk(_)));
         self.fs.cut();
         self.process = None;
         if !off {
@@ -120,11 +189,13 @@ impl World {
     }
 
     fn disturb_network(&mut self) {
-        if self.rng.below(2) == 0 {
-            self.net.lose(&self.rng);
+        let (fault, came) = if self.rng.below(2) == 0 {
+            (Fault::Lost, self.net.lose(&self.rng))
         } else {
-            self.net.double(&self.rng);
-        }
+            (Fault::Doubled, self.net.double(&self.rng))
+        };
+        self.trace.note(fault.name(), &[u64::from(came)]);
+        self.stats.bite(fault, u64::from(came));
     }
 
     fn clock_jumps(&mut self) {
@@ -132,6 +203,7 @@ impl World {
         let by = self.rng.below(7_200_000);
         let to = if self.rng.below(2) == 0 { now + by } else { now - by };
         self.trace.note("clock", &[to]);
+        self.stats.bite(Fault::Clock, 1);
         self.clock.set_wall_ms(to);
         self.latest_ms = self.latest_ms.max(to);
     }
@@ -139,10 +211,12 @@ impl World {
     fn way_to_the_table_changes(&mut self) {
         let one_in = |most: u64, often: bool| if often { 4 + self.rng.below(most) } else { 0 };
         let (unknown, refused) = (self.rng.below(2) == 0, self.rng.below(2) == 0);
-        *self.ground.flaky.lock() = Flaky { unknown: one_in(20, unknown), refused: one_in(20, refused) };
+        let flaky = Flaky { unknown: one_in(20, unknown), refused: one_in(20, refused) };
+        self.trace.note("way to the table", &[flaky.unknown, flaky.refused]);
+        *self.ground.flaky.lock() = flaky;
     }
 
-    fn caller_goes_away(&mut self) {
+    pub(super) fn caller_goes_away(&mut self) {
         let rng = Arc::clone(&self.rng);
         let Some(process) = self.alive() else { return };
         // The first two go on beside requests and belong to the process.
@@ -150,11 +224,15 @@ impl World {
         if handlers > 0 {
             let at = 2 + usize::try_from(rng.below(handlers)).unwrap_or(0);
             drop(process.tasks.swap_remove(at));
+            self.trace.note("caller gone", &[at as u64]);
+            self.stats.bite(Fault::CallerGone, 1);
         }
     }
 
     fn reader_crashes(&mut self) {
-        self.reader.crash();
+        let behind = self.reader.crash();
+        self.trace.note("reader crashes", &[behind]);
+        self.stats.bite(Fault::ReaderCrash, u64::from(behind > 0));
     }
 
     fn operator_acts(&mut self) {
@@ -169,5 +247,7 @@ impl World {
             let _ = if split { shop.split_stock(&sku, 51).await } else { shop.set_stock(&sku, units).await };
             Done::Background
         }));
+        self.trace.note("operator", &[u64::from(split), units.unsigned_abs()]);
+        self.stats.bite(Fault::Operator, 1);
     }
 }

@@ -19,12 +19,13 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 use zizon_base::ids::{IdKey, OrderId};
-use zizon_journal::{Clock, Env, ManualClock, MemFs, SeededRng};
+use zizon_journal::{Clock, Env, ManualClock, MemFault, MemFs, SeededRng};
 use zizon_orders::keyring::Keyring;
 use zizon_orders::simulation::{stock_keys, stock_of};
 use zizon_table::{MemStore, OpenError};
 
 use self::client::Client;
+use self::handle::Memory;
 use self::net::Net;
 use self::process::{Ground, Process};
 use self::profile::{Profile, skus};
@@ -63,8 +64,12 @@ pub(crate) struct World {
     /// Batches of the feed on their way to the reader.
     told: Vec<(u64, Vec<zizon_table::Change>)>,
     acknowledged: BTreeMap<OrderId, Vec<u8>>,
+    /// Looks that a cache before the shop remembers, where there is one.
+    memory: Option<Memory>,
     /// Where this run is struck, if that is all that goes wrong in it.
     point: Option<Point>,
+    /// Whether the recovery that is to be struck has begun.
+    recovered: bool,
     pub trace: Trace,
     pub stats: Stats,
 }
@@ -87,11 +92,13 @@ impl World {
             recorder: Arc::default(),
             flaky: Arc::default(),
             rng: Arc::clone(&rng),
+            at: Arc::default(),
             keyring,
             secret,
         };
         let numbers = 0..profile.clients;
         let clients = numbers.map(|n| Client::drawn(n, profile.asks_per_client, profile.keys.len(), &rng)).collect();
+        let memory = (profile.flaw == Some(Flaw::StaleLooks)).then(Memory::default);
         let reader = Reader::new(profile.flaw == Some(Flaw::NoHighWaterMark));
         let mut world = Self {
             profile,
@@ -108,7 +115,9 @@ impl World {
             reader,
             told: Vec::new(),
             acknowledged: BTreeMap::new(),
+            memory,
             point,
+            recovered: false,
             trace: Trace::new(options.trace),
             stats: Stats::default(),
         };
@@ -140,7 +149,12 @@ impl World {
 
     /// Starts the process; a disk that does not answer is tried again later.
     fn open(&mut self, background: bool) -> Verdict {
-        match Process::start(&self.ground, &self.profile, background) {
+        let struck_before = self.strike_recovery();
+        let started = Process::start(&self.ground, &self.profile, background);
+        if let Some(before) = struck_before {
+            self.recovery_was_struck(before);
+        }
+        match started {
             Ok(process) => {
                 let visible = process.engine.visible();
                 self.trace.note("start", &[visible]);
@@ -161,19 +175,42 @@ impl World {
 
     /// Runs `steps` steps of the schedule.
     pub fn run(&mut self, steps: u64) -> Verdict {
-        let before = self.fs.changes();
-        if let Some(Point::Disk(fault, after)) = self.point {
+        let in_disk = match self.point {
+            Some(Point::Disk(fault, after)) => Some((fault, after)),
+            Some(Point::KillInDisk(after)) => Some((MemFault::PowerOff, after)),
+            _ => None,
+        };
+        if let Some((fault, after)) = in_disk {
             self.fs.inject(fault, after);
         }
         for _ in 0..steps {
             self.trace.step += 1;
             self.strike();
+            let places = self.places();
             self.step(self.point.is_none())?;
-        }
-        if self.point == Some(Point::Nowhere) {
-            self.stats.disk_operations = self.fs.changes() - before;
+            if in_disk.is_some_and(|(fault, _)| self.fs.struck(fault) > 0) && !self.stats.struck {
+                self.is_struck(places);
+            }
         }
         Ok(())
+    }
+
+    /// Where the point lies in the recovery after a strike, lets the disk fail in it; the times it failed before.
+    fn strike_recovery(&mut self) -> Option<u64> {
+        let Some(Point::Recovery { step, fault, after, .. }) = self.point else { return None };
+        // The first start has nothing to recover, and only the first recovery is struck.
+        if self.trace.step < step || std::mem::replace(&mut self.recovered, true) {
+            return None;
+        }
+        self.stats.struck = false;
+        self.fs.inject(fault, after);
+        Some(self.fs.struck(fault))
+    }
+
+    fn recovery_was_struck(&mut self, before: u64) {
+        let Some(Point::Recovery { fault, .. }) = self.point else { return };
+        self.stats.struck = self.fs.struck(fault) > before;
+        self.fs.heal();
     }
 
     fn step(&mut self, faults: bool) -> Verdict {
@@ -201,8 +238,13 @@ impl World {
                 Ok(())
             }
             52..56 if faults => self.something_goes_wrong(),
+            52..56 if self.point.is_some() => {
+                self.something_happens();
+                Ok(())
+            }
             _ => self.work(),
         }?;
+        self.count_bites();
         self.supervise()
     }
 
@@ -256,7 +298,7 @@ impl World {
             self.kill();
         }
         if self.process.is_none() && self.trace.step >= self.start_at {
-            if self.fs.is_off() {
+            if self.fs.is_off() && !matches!(self.point, Some(Point::KillInDisk(_))) {
                 self.lose_power();
             }
             return self.open(true);

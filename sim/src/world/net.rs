@@ -49,6 +49,8 @@ pub(crate) struct Net {
     under_way: Vec<Message>,
     /// Clients that are cut off until a step.
     cut: Vec<(usize, u64)>,
+    /// Messages that could not arrive because their client was cut off.
+    pub held_up: u64,
 }
 
 impl Net {
@@ -80,6 +82,7 @@ impl Net {
         self.cut.retain(|&(_, until)| step < until);
         let at = self.pick(rng)?;
         if self.is_cut(self.under_way[at].client(), step) {
+            self.held_up += 1;
             return None;
         }
         Some(self.under_way.swap_remove(at))

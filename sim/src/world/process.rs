@@ -15,7 +15,7 @@ use super::handle::Done;
 use super::profile::{PRICE, Profile, skus};
 use super::record::Recorder;
 use super::table::{Flaky, SimTable};
-use super::task::{Task, turn};
+use super::task::{At, Task, turn};
 use crate::flaw::Flaw;
 
 /// Where the journal is on the simulated disk.
@@ -44,6 +44,8 @@ pub(crate) struct Ground {
     pub recorder: Arc<Mutex<Recorder>>,
     pub flaky: Arc<Mutex<Flaky>>,
     pub rng: Arc<SeededRng>,
+    /// Where the task that is being polled stands.
+    pub at: Arc<Mutex<Option<At>>>,
     pub keyring: zizon_orders::keyring::Keyring,
     pub secret: [u8; 32],
 }
@@ -59,6 +61,7 @@ impl Process {
             recorder: Arc::clone(&ground.recorder),
             flaky: Arc::clone(&ground.flaky),
             rng: Arc::clone(&ground.rng),
+            at: Arc::clone(&ground.at),
         });
         let reservation = std::time::Duration::from_millis(RESERVATION_MS);
         let parts = ShopParts {

@@ -33,6 +33,8 @@ pub(crate) struct Faults {
     pub flaky: bool,
     pub stall: bool,
     pub operator: bool,
+    pub callers: bool,
+    pub reader: bool,
 }
 
 impl Faults {
@@ -51,6 +53,8 @@ impl Faults {
             flaky: false,
             stall: false,
             operator: false,
+            callers: false,
+            reader: false,
         }
     }
 
@@ -71,6 +75,8 @@ impl Faults {
             flaky: some(),
             stall: some(),
             operator: some(),
+            callers: !quiet,
+            reader: !quiet,
         }
     }
 }

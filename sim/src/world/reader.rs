@@ -57,8 +57,8 @@ impl Reader {
         self.saved = self.cursor;
     }
 
-    /// The reader's process dies: it goes on from the cursor it saved last.
-    pub fn crash(&mut self) {
-        self.cursor = self.saved;
+    /// The reader's process dies: it goes on from the cursor it saved last, so many changes behind.
+    pub fn crash(&mut self) -> u64 {
+        std::mem::replace(&mut self.cursor, self.saved) - self.saved
     }
 }

@@ -36,6 +36,10 @@ pub(crate) struct Recorder {
     ordered: Vec<(u64, Place)>,
     /// Units available of each product at every moment: since when, how many.
     levels: Vec<Vec<(u64, i64)>>,
+    /// Calls of the table that were answered "unknown" because the way to it is bad.
+    pub unknown: u64,
+    /// Calls that were refused for the same reason.
+    pub refused: u64,
 }
 
 impl Recorder {

@@ -15,6 +15,7 @@ use super::profile::{PRODUCTS, skus};
 use super::reader::Log;
 use super::task::finish;
 use super::{DISK_BYTES, MOST_SHARDS, Verdict, World};
+use crate::Point;
 use crate::linear::counter::StockShard;
 use crate::linear::order::{Call, OrderKey};
 use crate::linear::{self, End, Entry, Model};
@@ -36,6 +37,7 @@ impl World {
         self.paused_until = 0;
         match self.rng.below(3) {
             0 if !self.fs.is_off() => self.kill(),
+            _ if matches!(self.point, Some(Point::KillInDisk(_))) && self.fs.is_off() => self.kill(),
             1 => self.lose_power(),
             _ if self.fs.is_off() => self.lose_power(),
             _ => {}
@@ -47,6 +49,7 @@ impl World {
             self.trace.step += 1;
             self.step(false)?;
         }
+        self.count_bites();
         if !self.clients.iter().all(super::client::Client::is_done) {
             return Err("a client never learns what it wants to know, although nothing goes wrong".to_owned());
         }
@@ -211,7 +214,7 @@ impl World {
             linear::Verdict::Linearizable => Ok(()),
             linear::Verdict::Undecided => {
                 self.stats.undecided += 1;
-                Ok(())
+                Err(format!("the history of {} was not decided within {SEARCH} states", what()))
             }
             linear::Verdict::Impossible { explained } => {
                 for entry in history {

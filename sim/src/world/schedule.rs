@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::Poll;
 
+use zizon_base::problem::Code;
 use zizon_table::{Seq, ShardId};
 
 use super::handle::{self, Answered, Claim, Done, Reply};
@@ -12,12 +13,14 @@ use super::profile::PRODUCTS;
 use super::record::Asking;
 use super::task::Task;
 use super::{MAX_TASKS, Verdict, World};
+use crate::Fault;
 
 impl World {
     /// Polls a task that is ready, once or a few times.
     pub(super) fn work(&mut self) -> Verdict {
         let step = self.trace.step;
         let (rng, stall) = (Arc::clone(&self.rng), self.profile.faults.stall);
+        let (here, one_call) = (Arc::clone(&self.ground.at), self.point.is_some());
         let Some(process) = self.alive() else { return Ok(()) };
         let ready: Vec<usize> = (0..process.tasks.len()).filter(|&at| process.tasks[at].is_ready(step)).collect();
         if ready.is_empty() {
@@ -27,10 +30,17 @@ impl World {
         let task = &mut process.tasks[at];
         if stall && rng.below(40) == 0 {
             task.stalled_until = step + 20 + rng.below(300);
+            self.trace.note("stall", &[at as u64]);
+            self.stats.bite(Fault::Stall, 1);
             return Ok(());
         }
-        for _ in 0..=rng.below(4) {
-            if let Poll::Ready(done) = task.poll() {
+        // Where every step is to be struck, a step is one call of the table.
+        let more = if one_call { 0 } else { rng.below(4) };
+        for _ in 0..=more {
+            *here.lock() = task.at.take();
+            let polled = task.poll();
+            task.at = here.lock().take();
+            if let Poll::Ready(done) = polled {
                 drop(process.tasks.swap_remove(at));
                 return self.done(done);
             }
@@ -57,16 +67,22 @@ impl World {
         self.stats.answers += 1;
         match reply.claim(ask) {
             Claim::That(call) => recorder.answered(asking, Some(call)),
-            Claim::Nothing => recorder.answered(asking, None),
+            Claim::Nothing => {
+                let full = matches!(reply, Reply::Refused(problem) if problem.code == Code::StorageFull);
+                self.stats.bite(Fault::DiskFull, u64::from(full));
+                recorder.answered(asking, None);
+            }
             Claim::Unknown => self.stats.unknown += 1,
             Claim::Never => {
-                let Reply::Refused(problem) = reply else { return Ok(()) };
+                let Reply::Refused(problem) = reply else {
+                    return Err(format!("{ask:?} was answered with an order that cannot be"));
+                };
                 let detail = problem.detail.as_deref().unwrap_or_default();
                 return Err(format!("{ask:?} was answered {} ({detail})", problem.code.slug()));
             }
         }
-        if let (Reply::Refused(_), Ask::Place(_, body)) = (reply, ask) {
-            for (product, available) in reply.shorts(key.units[usize::from(body)]) {
+        if let Ask::Place(_, body) = ask {
+            for (product, available) in reply.shorts(key.units[usize::from(body)])? {
                 self.stats.refused += 1;
                 if !recorder.was_level(product, available, recorder.began(asking)) {
                     let product = PRODUCTS[product];
@@ -77,16 +93,34 @@ impl World {
             }
         }
         drop(recorder);
+        if let (Reply::Stands { order: Some(order), .. }, Some(first)) = (reply, self.acknowledged.get(&key.id)) {
+            if handle::standing(first).is_none_or(|first| first.fixed != order.fixed) {
+                return Err(format!("order {} shows something else than was acknowledged", key.id));
+            }
+        }
+        self.trace_answer(ask, reply);
         if let Reply::Placed { body, replayed } = reply {
             self.trace.note(if *replayed { "replayed" } else { "created" }, &[ask.key() as u64]);
             self.stats.placed += u64::from(!replayed);
             self.stats.replayed += u64::from(*replayed);
-            let first = self.acknowledged.entry(key.id).or_insert_with(|| body.clone());
+            let id = self.profile.keys[ask.key()].id;
+            let first = self.acknowledged.entry(id).or_insert_with(|| body.clone());
             if first != body {
-                return Err(format!("order {} was answered with other bytes than the first time", key.id));
+                return Err(format!("order {id} was answered with other bytes than the first time"));
             }
         }
         Ok(())
+    }
+
+    fn trace_answer(&mut self, ask: Ask, reply: &Reply) {
+        match reply {
+            Reply::Placed { .. } => {}
+            Reply::Stands { order, called_off } => {
+                let life = order.as_ref().map(|order| order.life);
+                self.trace.say(if *called_off { "called off" } else { "shown" }, &format!("{} {life:?}", ask.key()));
+            }
+            Reply::Refused(problem) => self.trace.say("refused", &format!("{ask:?} {}", problem.code.slug())),
+        }
     }
 
     pub(super) fn deliver(&mut self) -> Verdict {
@@ -100,9 +134,9 @@ impl World {
                     return Ok(());
                 };
                 let asking = recorder.lock().asked(key.id, handle::unanswered(ask));
-                let shop = Arc::clone(&process.shop);
+                let (shop, memory) = (Arc::clone(&process.shop), self.memory.clone());
                 process.tasks.push(Task::new(async move {
-                    let reply = handle::handle(shop, ask, key).await;
+                    let reply = handle::handle(shop, ask, key, memory).await;
                     Done::Answered(Box::new(Answered { client, question, ask, asking, reply }))
                 }));
                 self.trace.note("request", &[client as u64, question, ask.key() as u64]);

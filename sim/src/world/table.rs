@@ -8,13 +8,14 @@ use std::task::Poll;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use zizon_journal::SeededRng;
+use zizon_orders::simulation::Step;
 use zizon_table::{
     Applied, Caps, Change, Cursor, Durability, Engine, Feed, Item, Key, Op, Page, ReadError, Seq, ShardId, SkRange,
     Submitted, Table, Ticket, Token, WriteError, limits,
 };
 
 use super::record::Recorder;
-use super::task::turn;
+use super::task::{At, turn};
 
 /// How often the way to the table fails; 0: never, n: about once in n calls.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct SimTable {
     pub recorder: Arc<Mutex<Recorder>>,
     pub flaky: Arc<Mutex<Flaky>>,
     pub rng: Arc<SeededRng>,
+    /// Where the task that is being polled stands.
+    pub at: Arc<Mutex<Option<At>>>,
 }
 
 impl SimTable {
@@ -37,12 +40,15 @@ impl SimTable {
     }
 
     async fn run(&self, ops: Vec<Op>, durability: Durability) -> Result<Applied, WriteError> {
+        self.stands(Step::of(&ops), false);
         turn().await;
         let flaky = *self.flaky.lock();
         if self.hits(flaky.refused) {
+            self.recorder.lock().refused += 1;
             return Err(WriteError::Throttled);
         }
         let unknown = self.hits(flaky.unknown);
+        self.recorder.lock().unknown += u64::from(unknown);
         if unknown && self.rng.below(2) == 0 {
             return Err(WriteError::Unknown);
         }
@@ -52,7 +58,12 @@ impl SimTable {
         if unknown { Err(WriteError::Unknown) } else { answer }
     }
 
+    fn stands(&self, step: Step, waits: bool) {
+        *self.at.lock() = Some(At { step, waits });
+    }
+
     async fn submit(&self, ops: Vec<Op>, durability: Durability) -> Result<Applied, WriteError> {
+        let step = Step::of(&ops);
         let mut ops = Some(ops);
         let mut ticket: Option<Ticket> = None;
         poll_fn(|cx| {
@@ -63,6 +74,7 @@ impl SimTable {
                 Submitted::Done(answer) => Poll::Ready(answer),
                 Submitted::Waiting(waiting) => {
                     ticket = Some(waiting);
+                    self.stands(step, true);
                     Poll::Pending
                 }
             }
@@ -71,8 +83,10 @@ impl SimTable {
     }
 
     async fn read<T>(&self, read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
+        self.stands(Step::Read, false);
         turn().await;
         if self.hits(self.flaky.lock().refused) {
+            self.recorder.lock().refused += 1;
             return Err(ReadError::Unavailable("simulated".to_owned()));
         }
         read()

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, Wake, Waker};
 
+use zizon_orders::simulation::Step;
+
 /// Raised by whoever wakes the task.
 #[derive(Debug)]
 pub(crate) struct Flag(AtomicBool);
@@ -18,17 +20,26 @@ impl Wake for Flag {
 
 type Work<T> = Pin<Box<dyn Future<Output = T>>>;
 
+/// Where a task stands: in this call of the table, before it or, with `waits`, until it is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct At {
+    pub step: Step,
+    pub waits: bool,
+}
+
 /// A future with its flag.
 pub(crate) struct Task<T> {
     future: Work<T>,
     flag: Arc<Flag>,
     /// Not polled before this step: it waits for a slow disk, a busy processor, a page.
     pub stalled_until: u64,
+    /// Where it stood when it was polled last.
+    pub at: Option<At>,
 }
 
 impl<T> Task<T> {
     pub fn new(future: impl Future<Output = T> + 'static) -> Self {
-        Self { future: Box::pin(future), flag: Arc::new(Flag(AtomicBool::new(true))), stalled_until: 0 }
+        Self { future: Box::pin(future), flag: Arc::new(Flag(AtomicBool::new(true))), stalled_until: 0, at: None }
     }
 
     /// Whether polling it may get it further.

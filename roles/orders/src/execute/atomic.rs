@@ -4,7 +4,8 @@ use zizon_table::{Op, WriteError};
 
 use super::{ATTEMPTS, ExecuteError, Executor, OrderPlan, Placed, Standing, order_put, repeated};
 use crate::order::document::Allocation;
-use crate::stock::allocate::{Short, allocate};
+use crate::request::Demand;
+use crate::stock::allocate::{Available, Short, allocate};
 use crate::stock::shard;
 
 impl Executor {
@@ -68,7 +69,24 @@ impl Executor {
     ) -> Result<Result<Vec<Allocation>, Vec<Short>>, ExecuteError> {
         let skus: Vec<_> = plan.demand.iter().map(|wanted| &plan.document.lines[wanted.line].sku).collect();
         let stock = self.directory.available(&skus, &plan.id).await?;
-        Ok(allocate(&plan.demand, &stock))
+        let chosen = allocate(&plan.demand, &stock);
+        Ok(if self.protocol.keep_the_last() { keep_the_last(chosen, &plan.demand, &stock) } else { chosen })
+    }
+}
+
+/// Refuses a product of which all that is left is asked for. Only a broken protocol asks for it.
+fn keep_the_last(
+    chosen: Result<Vec<Allocation>, Vec<Short>>,
+    demand: &[Demand],
+    stock: &[Available],
+) -> Result<Vec<Allocation>, Vec<Short>> {
+    let left = |there: &Available| there.units.iter().filter(|&&units| units > 0).sum::<i64>();
+    let all = demand.iter().zip(stock).find(|(wanted, there)| left(there) == i64::from(wanted.units));
+    match (chosen, all) {
+        (Ok(_), Some((wanted, there))) => {
+            Err(vec![Short { line: wanted.line, requested: wanted.units, available: left(there) }])
+        }
+        (chosen, _) => chosen,
     }
 }
 

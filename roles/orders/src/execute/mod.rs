@@ -29,6 +29,8 @@ use crate::stock::directory::Directory;
 
 pub use command::{CommandError, Transitioned};
 pub use load::LoadedOrder;
+#[cfg(feature = "simulation")]
+pub(crate) use settle::ACTIVE;
 pub use settle::Settler;
 pub use sweep::Sweeper;
 
@@ -70,6 +72,9 @@ pub enum Protocol {
     /// The settler brings a fact's effect without noting its position.
     #[cfg(any(test, feature = "simulation"))]
     NoPosition,
+    /// Who asks for all that is left is refused.
+    #[cfg(any(test, feature = "simulation"))]
+    KeepTheLast,
 }
 
 macro_rules! broken {
@@ -90,6 +95,7 @@ impl Protocol {
     broken!(early_acknowledge, EarlyAcknowledge);
     broken!(blind_compensation, BlindCompensation);
     broken!(no_position, NoPosition);
+    broken!(keep_the_last, KeepTheLast);
 }
 
 /// An order that was decided on and has no stock yet.
