@@ -86,9 +86,17 @@ impl Client {
     /// # Errors
     /// Whatever the network or TLS says.
     pub fn connect(&self) -> io::Result<Connection> {
+        self.connect_within(PATIENCE)
+    }
+
+    /// Opens a connection, and waits for each part of its handshake only so long.
+    ///
+    /// # Errors
+    /// Whatever the network or TLS says.
+    pub fn connect_within(&self, patience: Duration) -> io::Result<Connection> {
         let tcp = TcpStream::connect(("127.0.0.1", self.port))?;
         tcp.set_nodelay(true)?;
-        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_read_timeout(Some(patience))?;
         tcp.set_write_timeout(Some(PATIENCE))?;
         let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
         let tls = ClientConnection::new(Arc::clone(&self.config), name).map_err(io::Error::other)?;
@@ -96,6 +104,7 @@ impl Client {
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
+        stream.sock.set_read_timeout(Some(PATIENCE))?;
         Ok(stream)
     }
 

@@ -355,6 +355,19 @@ impl Platform {
         (self.wait(Duration::from_secs(15)), began.elapsed())
     }
 
+    /// Compares journal, index and stock while it runs, then stops it and checks its files.
+    ///
+    /// # Panics
+    /// When a check finds anything.
+    pub fn assert_checked(&mut self) {
+        let online = self.run(&["fsck", "--online"]);
+        assert!(online.status.success(), "{}", String::from_utf8_lossy(&online.stdout));
+        let (status, _) = self.stop();
+        assert!(status.success(), "{status}:\n{}", self.logs());
+        let offline = self.run(&["fsck"]);
+        assert!(offline.status.success(), "{}", String::from_utf8_lossy(&offline.stdout));
+    }
+
     /// Waits until it has ended.
     ///
     /// # Panics
@@ -414,4 +427,53 @@ pub fn terminate(pid: u32) {
 /// When there is no such process.
 pub fn freeze(pid: u32) {
     rustix::process::kill_process(process(pid), rustix::process::Signal::STOP).expect("the process can be signalled");
+}
+
+/// `kill -CONT`.
+///
+/// # Panics
+/// When there is no such process.
+pub fn thaw(pid: u32) {
+    rustix::process::kill_process(process(pid), rustix::process::Signal::CONT).expect("the process can be signalled");
+}
+
+/// Descriptors that a process has open.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn open_descriptors(pid: u32) -> u64 {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the process lives").count() as u64
+}
+
+/// Lets a running process have at most `count` descriptors; `None`: as many as it could have at most.
+///
+/// # Panics
+/// When there is no such process.
+pub fn limit_descriptors(pid: u32, count: Option<u64>) {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    // The hard limit stays, so that the soft one can be raised again by anybody.
+    let hard = hard_limit(pid);
+    let current = count.or(hard);
+    prlimit(Some(process(pid)), Resource::Nofile, Rlimit { current, maximum: hard }).expect("the limit is set");
+}
+
+fn hard_limit(pid: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("the process lives");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit of open files");
+    line.split_whitespace().nth(4).and_then(|hard| hard.parse().ok())
+}
+
+/// Processor time that a process has used.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    // The name in parentheses may hold blanks; what follows it does not. User and system time are fields 14 and 15.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("a number of ticks")).sum();
+    // Towards programs the kernel counts in hundredths of a second, whatever its own clock does.
+    Duration::from_millis(ticks * 10)
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use zizon_tests::{Platform, eventually_within, platform::zizon};
+use zizon_tests::{Load, Platform, eventually_within, platform::zizon};
 
 const PRICE: i64 = 2_690_000;
 
@@ -41,10 +41,12 @@ fn a_full_disk_refuses_orders_serves_reads_and_recovers_by_itself() {
         println!("NOT RUN: a full disk: this user may not mount a tmpfs");
         return;
     };
-    let platform = Platform::builder().data(&data).start();
+    let mut platform = Platform::builder().data(&data).start();
     let client = platform.client();
     let order = client.order("before-1", "PROD001", 1, PRICE);
     assert_eq!(order.status, 201);
+    let load = Load::start(&platform, &home.path().join("acks.jsonl"), 200, 12);
+    eventually_within(Duration::from_secs(10), "orders flow", || load.acked() > 100);
 
     let filler = data.join("filler");
     fill(&filler);
@@ -74,6 +76,9 @@ fn a_full_disk_refuses_orders_serves_reads_and_recovers_by_itself() {
         client.order("after-1", "PROD001", 1, PRICE).status == 201
     });
     assert_eq!(platform.role("orders")["restarts"], 0, "nothing had to be restarted");
+    // One order was made beside the load: "after-1".
+    let report = load.assert_nothing_lost(&mut platform, 1);
+    assert!(report["errors"].as_u64().is_some_and(|errors| errors > 0), "the load never met a full disk: {report}");
 }
 
 /// Takes all the space there is, to the last byte.
@@ -99,7 +104,7 @@ fn a_platform_that_stopped_on_a_full_disk_starts_on_it_again() {
     fill(&data.join("filler"));
     assert!(platform.stop().0.success());
 
-    let platform = Platform::builder().data(&data).not_ready().start();
+    let mut platform = Platform::builder().data(&data).not_ready().start();
     let client = platform.client();
     eventually_within(Duration::from_secs(10), "what is there is served", || {
         let replay = client.order("before-1", "PROD001", 1, PRICE);
@@ -110,6 +115,7 @@ fn a_platform_that_stopped_on_a_full_disk_starts_on_it_again() {
     fs::remove_file(data.join("filler")).expect("space returns");
     platform.wait_ready();
     assert_eq!(client.order("after-1", "PROD001", 1, PRICE).status, 201);
+    platform.assert_checked();
 }
 
 /// A stopped platform with one order, and its data directory.
