@@ -70,7 +70,6 @@ impl Durability {
         session
             .say
             .note(&format!("durability: orders and {} x kill -9 of a random role, seed {}", self.kills, session.seed));
-        self.room(&std::env::temp_dir())?;
         let mut platform = Platform::start(session, CONFIG)?;
         let proof = match self.on(session, &mut platform, began) {
             Err(error) => blank(self.method(), began).or_refuted(error)?,
@@ -332,11 +331,16 @@ fn facts(report: &Report, seen: &Seen, timeline: &Timeline) -> Vec<Fact> {
         ),
         fact(
             "no 201",
-            format!(
-                "{} requests, {} of them with an unknown outcome",
-                grouped(report.errors),
-                grouped(seen.unanswered)
-            ),
+            match seen.found + seen.refused + seen.unanswered {
+                0 => format!("{} requests", grouped(report.errors)),
+                open => format!(
+                    "{} requests; {} of them left it open: asked again, {} are orders and {} are not",
+                    grouped(report.errors),
+                    grouped(open),
+                    grouped(seen.found),
+                    grouped(seen.refused)
+                ),
+            },
         ),
         fact(
             "latency",

@@ -46,11 +46,12 @@ enum Task {
 }
 
 impl Task {
-    fn check(&self) -> Result<(), ProveError> {
+    fn check(&self, running: Option<&Running>) -> Result<(), ProveError> {
         match self {
             Self::Oversell(sizes) => sizes.check(),
             Self::Replay(sizes) => sizes.check(),
-            Self::Durability(sizes) => sizes.check(),
+            Self::Durability(sizes) if running.is_some() => sizes.check(),
+            Self::Durability(sizes) => sizes.check().and_then(|()| sizes.check_room(&std::env::temp_dir())),
         }
     }
 
@@ -95,7 +96,7 @@ pub fn run(options: &Prove) -> Result<ExitCode> {
     };
     let (name, tasks, target, output) = tasks(proof)?;
     let running = running(target)?;
-    tasks.iter().try_for_each(Task::check).map_err(failure)?;
+    tasks.iter().try_for_each(|task| task.check(running.as_ref())).map_err(failure)?;
     let mut command = format!("zizon prove {name}");
     tasks.iter().for_each(|task| command.push_str(&task.words(running.as_ref())));
     if let Some(product) = &target.product {
