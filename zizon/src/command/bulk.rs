@@ -2,13 +2,13 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, IsTerminal, Read, Write},
+    io::{BufRead, BufReader, Read},
     path::Path,
     sync::Arc,
     time::Instant,
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use super::operator::{Operator, OperatorRole};
 use crate::{
     cli::Local,
     exit::Failure,
-    output::{self, grouped},
+    output::{self, ProgressLine, grouped},
 };
 
 /// Writes under way at a time, each over a connection of its own.
@@ -51,6 +51,7 @@ pub async fn put_lines<L: DeserializeOwned, T: Serialize + Sync>(
     let role = Arc::new(operator.role(role)?);
     let began = Instant::now();
     let mut written = 0;
+    let mut progress = ProgressLine::default();
     loop {
         let mut part = Vec::with_capacity(PART);
         while part.len() < PART
@@ -64,12 +65,12 @@ pub async fn put_lines<L: DeserializeOwned, T: Serialize + Sync>(
         }
         written += part.len();
         send_all(&role, part).await.map_err(|(number, error)| at_line(file, number, error))?;
-        progress(written);
+        progress.show(&format!("{} written", grouped(&written.to_string())));
     }
     if written == 0 {
         return Err(Failure::usage(format!("{} has no lines", file.display()), shape).into());
     }
-    clear_progress();
+    drop(progress);
     let seconds = began.elapsed().as_secs_f64();
     if local.json {
         return output::json(&json!({ "written": written, "seconds": seconds }));
@@ -91,7 +92,7 @@ async fn send_all(role: &Arc<OperatorRole>, part: Vec<(u64, String, Vec<u8>)>) -
             });
         }
         match under_way.join_next().await {
-            Some(done) => drop(done.unwrap_or_else(|panic| Err((0, anyhow!(panic))))?),
+            Some(done) => drop(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?),
             None => return Ok(()),
         }
     }
@@ -150,21 +151,6 @@ impl<'a> Lines<'a> {
 
     fn wrong(&self, why: &str) -> Failure {
         Failure::usage(format!("{}:{}: {why}", self.file.display(), self.number), self.shape)
-    }
-}
-
-fn progress(written: usize) {
-    let mut out = std::io::stderr().lock();
-    if out.is_terminal() {
-        // Progress that cannot be shown is no reason to stop.
-        let _ = write!(out, "\r\x1b[2K{} written", grouped(&written.to_string())).and_then(|()| out.flush());
-    }
-}
-
-fn clear_progress() {
-    let mut out = std::io::stderr().lock();
-    if out.is_terminal() {
-        let _ = write!(out, "\r\x1b[2K");
     }
 }
 
