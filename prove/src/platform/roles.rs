@@ -1,6 +1,5 @@
 //! The roles of a platform under proof: killed, waited for, and what they say when they do not come back.
 
-use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
@@ -14,7 +13,7 @@ use crate::ProveError;
 /// A role that was started this often and is not ready does not come back.
 const STARTS: u64 = 8;
 /// Of a log, this much of its end is told, in bytes.
-const WORDS: usize = 600;
+const WORDS: usize = 1_000;
 
 impl Platform<'_> {
     /// The process of a role, which must run within a minute.
@@ -22,9 +21,7 @@ impl Platform<'_> {
     /// # Errors
     /// [`ProveError::Down`] when it does not.
     pub fn process_of(&mut self, role: &str) -> Result<u32, ProveError> {
-        self.wait(&format!("{role} did not run"), Some(role), |platform| {
-            running(platform, role).map(|entry| Ok(entry.pid))
-        })
+        self.wait(&format!("{role} did not run"), Some(role), |platform| running(platform, role).map(|entry| entry.pid))
     }
 
     /// `kill -9` of a role, at once. Returns the process that is no more.
@@ -33,7 +30,7 @@ impl Platform<'_> {
     /// [`ProveError::Down`] when the role does not run within a minute.
     pub fn kill_role(&mut self, role: &str) -> Result<u32, ProveError> {
         self.wait(&format!("{role} did not run"), Some(role), |platform| {
-            running(platform, role).map(|entry| entry.pid).filter(|&pid| kill_now(pid)).map(Ok)
+            running(platform, role).map(|entry| entry.pid).filter(|&pid| kill_now(pid))
         })
     }
 
@@ -42,17 +39,10 @@ impl Platform<'_> {
     /// # Errors
     /// [`ProveError::Down`] when it does not come.
     pub fn await_role(&mut self, role: &str, before: u32) -> Result<u32, ProveError> {
-        let first = Cell::new(None);
         self.wait(&format!("{role} did not come back after kill -9"), Some(role), |platform| {
             let status = platform.status().ok()?;
             let entry = status.roles.iter().find(|entry| entry.role == role)?;
-            let since = first.get().unwrap_or(entry.restarts);
-            first.set(Some(since));
-            if status.ready && entry.pid != before && entry.state == RoleState::Ready {
-                return Some(Ok(entry.pid));
-            }
-            let starts = entry.restarts - since.min(entry.restarts);
-            (starts >= STARTS).then(|| Err(format!("started {starts} times and never ready")))
+            (status.ready && entry.pid != before && entry.state == RoleState::Ready).then_some(entry.pid)
         })
     }
 
@@ -62,7 +52,7 @@ impl Platform<'_> {
     /// [`ProveError::Down`] when it does not come.
     pub fn await_successor(&mut self, role: &str, before: u32) -> Result<u32, ProveError> {
         self.wait(&format!("{role} was not started again"), Some(role), |platform| {
-            running(platform, role).map(|entry| entry.pid).filter(|&pid| pid != before).map(Ok)
+            running(platform, role).map(|entry| entry.pid).filter(|&pid| pid != before)
         })
     }
 
@@ -72,7 +62,7 @@ impl Platform<'_> {
     /// [`ProveError::Down`] when that does not come.
     pub fn await_ready(&mut self) -> Result<(), ProveError> {
         self.wait("the platform was not ready", None, |platform| {
-            platform.status().is_ok_and(|status| status.ready).then_some(Ok(()))
+            platform.status().is_ok_and(|status| status.ready).then_some(())
         })
     }
 
@@ -84,23 +74,19 @@ impl Platform<'_> {
         Ok(self.status()?.roles.iter().map(|entry| entry.restarts).sum())
     }
 
-    /// Waits until `look` has found something, for a minute. `Err` ends it before: there is no hope.
-    fn wait<T>(
-        &mut self,
-        what: &str,
-        role: Option<&str>,
-        look: impl Fn(&Self) -> Option<Result<T, String>>,
-    ) -> Result<T, ProveError> {
-        let began = Instant::now();
+    /// Waits until `look` has found something: for a minute, or until a role was started so often that there is no hope.
+    fn wait<T>(&mut self, what: &str, role: Option<&str>, look: impl Fn(&Self) -> Option<T>) -> Result<T, ProveError> {
+        let (began, mut starts) = (Instant::now(), Vec::new());
         let why = loop {
             self.session.go_on()?;
-            match look(self) {
-                Some(Ok(found)) => return Ok(found),
-                Some(Err(why)) => break why,
-                None => {}
+            if let Some(found) = look(self) {
+                return Ok(found);
             }
             if let Some(status) = self.ended() {
                 break format!("its supervisor ended with {status}");
+            }
+            if let Some(why) = self.status().ok().and_then(|status| is_hopeless(&mut starts, &status.roles)) {
+                break why;
             }
             if began.elapsed() > READY_PATIENCE {
                 break format!("waited {} s", READY_PATIENCE.as_secs());
@@ -111,13 +97,27 @@ impl Platform<'_> {
         Err(ProveError::Down { what: format!("{what}: {why}"), said: self.last_words(role) })
     }
 
-    /// What the role, or else the supervisor, says last.
+    /// What the role that is not ready says last: it need not be the one that was waited for. Without one, the supervisor.
     fn last_words(&self, role: Option<&str>) -> String {
-        let log = role.map(|role| self.data().join("log").join(format!("{role}.log")));
-        let said = log.as_deref().and_then(tail).map(|said| format!("its log ends: {said}"));
-        said.or_else(|| tail(&self.words()).map(|said| format!("it said last: {said}")))
-            .unwrap_or_else(|| "it said nothing".to_owned())
+        let roles = self.status().map_or_else(|_| Vec::new(), |status| status.roles);
+        let blamed = roles.iter().find(|entry| entry.state != RoleState::Ready).map(|entry| entry.role.as_str());
+        if let Some(role) = blamed.or(role)
+            && let Some(said) = tail(&self.data().join("log").join(format!("{role}.log")))
+        {
+            return format!("the log of {role} ends: {said}");
+        }
+        tail(&self.words()).map_or_else(|| "it said nothing".to_owned(), |said| format!("it said last: {said}"))
     }
+}
+
+/// Whether a role was started too often since the first look, whose counts are in `first`.
+fn is_hopeless(first: &mut Vec<u64>, roles: &[RoleStatus]) -> Option<String> {
+    if first.len() != roles.len() {
+        *first = roles.iter().map(|entry| entry.restarts).collect();
+    }
+    let starts = |(entry, first): (&RoleStatus, &u64)| (entry.role.clone(), entry.restarts.saturating_sub(*first));
+    let (role, starts) = roles.iter().zip(&*first).map(starts).find(|(_, starts)| *starts >= STARTS)?;
+    Some(format!("{role} was started {starts} times in vain"))
 }
 
 /// A role that has a process.
@@ -126,8 +126,31 @@ fn running(platform: &Platform<'_>, role: &str) -> Option<RoleStatus> {
     roles.into_iter().find(|entry| entry.role == role && entry.state != RoleState::Restarting && entry.pid != 0)
 }
 
+/// The last lines of a file, whole ones where they are short enough.
 fn tail(file: &Path) -> Option<String> {
     let said = fs::read(file).ok()?;
-    let words = text(&said[said.len().saturating_sub(WORDS)..]);
-    (!words.is_empty()).then_some(words)
+    let end = &said[said.len().saturating_sub(WORDS)..];
+    let cut = if end.len() == said.len() { None } else { end.iter().position(|&byte| byte == b'\n') };
+    let lines = cut.map(|at| text(&end[at + 1..])).filter(|lines| !lines.is_empty());
+    Some(lines.unwrap_or_else(|| text(end))).filter(|words| !words.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_is_told_in_whole_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("log");
+        assert_eq!(tail(&file), None);
+        fs::write(&file, "").unwrap();
+        assert_eq!(tail(&file), None);
+        fs::write(&file, "one\ntwo\n").unwrap();
+        assert_eq!(tail(&file).as_deref(), Some("one / two"));
+        fs::write(&file, format!("{}\nlast\n", "x".repeat(WORDS - 6))).unwrap();
+        assert_eq!(tail(&file).as_deref(), Some("last"));
+        fs::write(&file, "y".repeat(2 * WORDS)).unwrap();
+        assert_eq!(tail(&file).map(|words| words.len()), Some(WORDS));
+    }
 }
