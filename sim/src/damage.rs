@@ -402,13 +402,13 @@ pub fn controls() -> Result<Vec<(&'static str, Option<String>)>, String> {
     };
     let whole = JournalTarget::made(plan)?;
     let other_bytes = JournalTarget::made(|n| with_order(n, &|item| item.with("b", vec![255; 200])))?;
-    let elsewhere = |item: Item| Item::new(Key::new(item.key.pk.clone(), "O#99999")).with("b", vec![7; 200]);
+    let elsewhere = |item: Item| Item::new(Key::new(item.key.pk, "O#99999")).with("b", vec![7; 200]);
     let other_key = JournalTarget::made(|n| with_order(n, &elsewhere))?;
     let short = JournalTarget::made(|n| if n == PLANS - 1 { Vec::new() } else { plan(n) })?;
     let said = |disk: &JournalTarget, index: MemStore| whole.open(&disk.fs.snapshot(), index).err();
     Ok(vec![
         ("a journal with another order", said(&other_bytes, MemStore::new())),
-        ("an index with an order under another key", said(&whole, other_key.store.clone())),
+        ("an index with an order under another key", said(&whole, other_key.store)),
         ("a journal without its last plan", said(&short, MemStore::new())),
     ])
 }

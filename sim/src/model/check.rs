@@ -99,7 +99,7 @@ impl Model for Bounds {
             Property::sometimes("a void is raised", |_: &Self, state: &State| void_above(state, 1)),
             Property::sometimes("a first line is given back for a second", gives_first_line_back),
             Property::sometimes("a second attempt places", |bounds: &Self, state: &State| {
-                let second = |made: u8| made % bounds.attempts > 0;
+                let second = |made: u8| !made.is_multiple_of(bounds.attempts);
                 state.durable.orders.iter().any(|order| matches!(order, Standing::Placed(made) if second(*made)))
             }),
             Property::sometimes("stock is said to be short", |_: &Self, state: &State| {

@@ -9,7 +9,7 @@ use super::table::Flaky;
 use super::task::Task;
 use super::{DISK_BYTES, Verdict, World, env};
 use crate::world::handle::Done;
-use crate::world::profile::skus;
+use crate::world::profile::{MOST_ROOM, skus};
 use crate::{Fault, Places, Point};
 
 impl World {
@@ -182,7 +182,7 @@ impl World {
     }
 
     fn fill_or_empty(&mut self) {
-        let room = if self.rng.below(2) == 0 { DISK_BYTES } else { self.rng.below(20_000) };
+        let room = if self.rng.below(2) == 0 { DISK_BYTES } else { self.rng.below(MOST_ROOM) };
         self.trace.note("disk room", &[room]);
         let capacity = if room == DISK_BYTES { room } else { self.fs.used_bytes() + room };
         self.fs.set_capacity(capacity);

@@ -15,6 +15,9 @@ pub(crate) const PRICE: i64 = 1_000;
 /// The credential scope of every order.
 const SCOPE: &str = "guest";
 
+/// Most room that a disk which is full has, bytes.
+pub(crate) const MOST_ROOM: u64 = 20_000;
+
 /// Units of A and B that bodies ask for.
 const BODIES: [[u32; 2]; 6] = [[1, 0], [2, 0], [0, 1], [1, 1], [2, 1], [1, 2]];
 
@@ -120,10 +123,11 @@ impl Profile {
         let longer = (options.steps / STEPS).max(1);
         let count = (2 + rng.below(10)) * longer;
         let keys = (0..count).map(|number| order_key(number, rng, ids)).collect();
+        let faults = Faults::drawn(rng);
         Self {
             mode,
             flaw: options.flaw,
-            faults: Faults::drawn(rng),
+            faults,
             clients: usize::try_from(2 + rng.below(4)).unwrap_or(2),
             asks_per_client: usize::try_from((3 + rng.below(12)) * longer).unwrap_or(3),
             keys,
@@ -132,7 +136,7 @@ impl Profile {
             // With few operations, orders over both products go stepwise and the others atomically.
             plan_ops: if rng.below(3) == 0 { 2 } else { usize::MAX },
             longer,
-            engine: engine(options, rng),
+            engine: engine(options, rng, faults.disk_full),
             task_weight: 20 + rng.below(60),
         }
     }
@@ -160,7 +164,7 @@ fn body(user: &str, key: &str, units: [u32; 2]) -> String {
 }
 
 /// Options so small that segments roll, are compressed, and the index is written within a run.
-fn engine(options: &Options, rng: &SeededRng) -> EngineOptions {
+fn engine(options: &Options, rng: &SeededRng, disk_full: bool) -> EngineOptions {
     let pick = |choices: [usize; 3]| choices[usize::try_from(rng.below(3)).unwrap_or(0)];
     let mut engine = EngineOptions {
         memtable_bytes: pick([1_500, 6_000, 1 << 20]) as u64,
@@ -170,7 +174,8 @@ fn engine(options: &Options, rng: &SeededRng) -> EngineOptions {
     };
     engine.journal.segment_bytes = if rng.below(2) == 0 { 16 << 10 } else { 48 << 10 };
     engine.journal.max_frame_bytes = 8 << 10;
-    engine.journal.free_reserve_bytes = 0;
+    // Where the disk gets full, with a reserve: what has room in the segments at hand is refused as well.
+    engine.journal.free_reserve_bytes = if disk_full { MOST_ROOM } else { 0 };
     engine.journal.block_bytes = 1 << 10;
     if let Some(flaw) = options.flaw {
         flaw.set(&mut engine);

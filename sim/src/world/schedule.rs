@@ -93,10 +93,10 @@ impl World {
             }
         }
         drop(recorder);
-        if let (Reply::Stands { order: Some(order), .. }, Some(first)) = (reply, self.acknowledged.get(&key.id)) {
-            if handle::standing(first).is_none_or(|first| first.fixed != order.fixed) {
-                return Err(format!("order {} shows something else than was acknowledged", key.id));
-            }
+        if let (Reply::Stands { order: Some(order), .. }, Some(first)) = (reply, self.acknowledged.get(&key.id))
+            && handle::standing(first).is_none_or(|first| first.fixed != order.fixed)
+        {
+            return Err(format!("order {} shows something else than was acknowledged", key.id));
         }
         self.trace_answer(ask, reply);
         if let Reply::Placed { body, replayed } = reply {

@@ -116,8 +116,8 @@ fn while_a_role_is_frozen_everybody_is_answered_and_afterwards_nothing_is_lost()
         assert_eq!(platform.role_pid(role), pid, "{role} was not started again");
         all.extend(keys);
     }
-    let after = load.acked();
+    let after = load.acked() as u64;
     let report = load.assert_nothing_lost(&mut platform, i64::try_from(all.len()).expect("a number of orders"));
-    assert!(report["acked"].as_u64().is_some_and(|acked| acked as usize >= after && acked > 300), "{report}");
+    assert!(report["acked"].as_u64().is_some_and(|acked| acked >= after && acked > 300), "{report}");
     assert!(report["errors"].as_u64().is_some_and(|errors| errors > 0), "the load never met a frozen role: {report}");
 }
