@@ -91,7 +91,7 @@ fn a_crash_at_every_step_and_every_disk_operation_leaves_a_sound_shop() {
 fn crash_points_catch_a_shop_that_acknowledges_before_the_disk_has_it() {
     let report = zizon_sim::crashpoints(0..3, Some(Flaw::AcknowledgeEarly), &mut |_| {});
     let (_, _, point, why) = report.violated.expect("it is caught");
-    assert!(why.contains("acknowledged"), "{point:?}: {why}");
+    assert!(why.contains("acknowledged") || why.contains("not linearizable"), "{point:?}: {why}");
 }
 
 #[test]

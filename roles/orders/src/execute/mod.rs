@@ -48,7 +48,8 @@ pub enum Mode {
     Stepwise,
 }
 
-/// The protocol, and the ways to break it that tests and the simulation must catch. Without them there is one variant.
+/// The protocol, and the ways to break it that tests and the simulation must catch. A program that carries the simulation, as
+/// `zizon prove --self-test` does, has them all; no start of a role can choose one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
     /// As it is meant.
