@@ -27,9 +27,9 @@ pub const MAX_SHARDS: u16 = 256;
 const PAGE: u32 = 500;
 
 /// Attribute: shards that orders try first.
-const ACTIVE: &str = "n";
+pub(super) const ACTIVE: &str = "n";
 /// Attribute: shards there are; those beyond the active ones stay for the orders that took units from them.
-const EVER: &str = "m";
+pub(super) const EVER: &str = "m";
 /// Attribute: units ever put in, less those taken out: what all shards together must hold.
 pub(crate) const ISSUED: &str = "iss";
 

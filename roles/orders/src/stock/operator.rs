@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zizon_base::ids::Sku;
 use zizon_table::{Cond, Item, Op, Patch, Path, ReadError, Table, WriteError};
 
-use super::directory::{Directory, ISSUED, Layout, MAX_SHARDS, Snapshot};
+use super::directory::{ACTIVE, Directory, EVER, ISSUED, Layout, MAX_SHARDS, Snapshot};
 use super::shard::{self, AVAILABLE, Shard};
 use crate::keys;
 
@@ -151,7 +151,7 @@ impl StockKeeper {
                 Patch::Set(Path::attr("m"), i64::from(layout.ever).into()),
                 Patch::AddInt(Path::attr(ISSUED), units),
             ],
-            cond: Cond::Exists,
+            cond: unchanged(before),
         };
         // Known before it is written: an order that looks around while the plan lands, or after its caller went away,
         // sees the new shards. Until then they are absent, which counts as empty.
@@ -228,6 +228,17 @@ fn first_stock(sku: &Sku, units: i64) -> [Op; FIRST_OPS] {
         Op::Put { item: first, cond: Cond::NotExists },
         Op::Put { item: Item::new(keys::stocked(sku)), cond: Cond::Always },
     ]
+}
+
+/// Holds of the directory as it was read. A change whose caller went away may still be on its way: without this, the next one
+/// would write over shards that it has not seen, and nobody would find what is in them.
+fn unchanged(before: &Snapshot) -> Cond {
+    let Layout { active, ever } = before.layout;
+    Cond::All(vec![
+        Cond::AttrEq(Path::attr(ACTIVE), i64::from(active).into()),
+        Cond::AttrEq(Path::attr(EVER), i64::from(ever).into()),
+        Cond::AttrEq(Path::attr(ISSUED), before.issued.into()),
+    ])
 }
 
 /// Adds units to a shard, or takes them if they are there.

@@ -11,10 +11,11 @@ use crate::testing::{TestShop, sku_of};
 
 type Hook = Box<dyn FnOnce(&MemTable) + Send>;
 
-/// A table in which something happens before one of its reads of many items.
+/// A table in which something happens before one of its reads of many items, or before its next plan.
 struct Meanwhile {
     inner: MemTable,
     hook: Mutex<Option<(usize, Hook)>>,
+    before_plan: Mutex<Option<Hook>>,
 }
 
 impl Meanwhile {
@@ -59,6 +60,9 @@ impl Table for Meanwhile {
     }
 
     async fn transact(&self, ops: Vec<Op>, token: Option<Token>) -> Result<Applied, WriteError> {
+        if let Some(happens) = self.before_plan.lock().take() {
+            happens(&self.inner);
+        }
         self.inner.transact(ops, token).await
     }
 
@@ -109,7 +113,11 @@ async fn units_that_move_between_two_reads_of_an_order_are_seen() {
     let skus = products.map(|(sku, _)| sku_of(sku));
     let moved = skus[4].clone();
     let hook: Hook = Box::new(move |table| move_units(table, &moved, 255, 0));
-    let table = Arc::new(Meanwhile { inner: stocked(&products), hook: Mutex::new(Some((1, hook))) });
+    let table = Arc::new(Meanwhile {
+        inner: stocked(&products),
+        hook: Mutex::new(Some((1, hook))),
+        before_plan: Mutex::default(),
+    });
     let directory = Directory::new(table);
     assert_eq!(totals(&directory, &skus).await, [10; 5]);
 }
@@ -117,7 +125,8 @@ async fn units_that_move_between_two_reads_of_an_order_are_seen() {
 #[tokio::test]
 async fn units_that_move_to_shards_added_meanwhile_are_seen() {
     let sku = sku_of("A");
-    let table = Arc::new(Meanwhile { inner: stocked(&[("A", 1)]), hook: Mutex::default() });
+    let table =
+        Arc::new(Meanwhile { inner: stocked(&[("A", 1)]), hook: Mutex::default(), before_plan: Mutex::default() });
     let directory = Directory::new(table.clone());
     let (announced, moved) = (directory.clone(), sku.clone());
     let hook: Hook = Box::new(move |table| {
@@ -126,6 +135,30 @@ async fn units_that_move_to_shards_added_meanwhile_are_seen() {
     });
     *table.hook.lock() = Some((0, hook));
     assert_eq!(totals(&directory, &[sku]).await, [10]);
+}
+
+#[tokio::test]
+async fn a_split_that_lands_late_is_not_written_over() {
+    let sku = sku_of("A");
+    let split = sku.clone();
+    // The split of a caller that has gone away lands between what the next change reads and what it writes.
+    let lands: Hook = Box::new(move |table| {
+        let layout = Layout { active: 2, ever: 2 };
+        put(table, layout.write(Item::new(keys::directory(&split)), 10));
+        (0..2).for_each(|number| put(table, Item::new(shard::key(&split, number)).with(AVAILABLE, 5i64)));
+    });
+    let table = Arc::new(Meanwhile {
+        inner: stocked(&[("A", 1)]),
+        hook: Mutex::default(),
+        before_plan: Mutex::new(Some(lands)),
+    });
+    let keeper = crate::stock::operator::StockKeeper::new(table.clone(), Directory::new(table.clone()));
+    keeper.set(&sku, 7).await.unwrap();
+    // As after a restart: by what is stored.
+    let restarted = Directory::new(table);
+    let stored = restarted.snapshot(&sku).await.unwrap().unwrap();
+    assert_eq!((stored.layout, stored.issued), (Layout { active: 2, ever: 2 }, 7));
+    assert_eq!(totals(&restarted, &[sku]).await, [7]);
 }
 
 #[tokio::test]
