@@ -302,17 +302,8 @@ fn proof(
 
 /// The proof before anything was seen.
 fn blank(method: String, began: Instant) -> Proof {
-    Proof {
-        name: "durability",
-        claim: "Every acknowledged order is there afterwards, as it was acknowledged, once.".to_owned(),
-        method,
-        verdict: Verdict::Refuted,
-        parts: Vec::new(),
-        facts: Vec::new(),
-        not_shown: Vec::new(),
-        seconds: began.elapsed().as_secs_f64(),
-        timeline: None,
-    }
+    let claim = "Every acknowledged order is there afterwards, as it was acknowledged, once.";
+    Proof::unseen("durability", claim, method, began)
 }
 
 fn facts(report: &Report, seen: &Seen, timeline: &Timeline) -> Vec<Fact> {

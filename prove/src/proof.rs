@@ -1,5 +1,7 @@
 //! What a proof says: claims, each with what was seen, and a verdict that follows from them.
 
+use std::time::Instant;
+
 use serde::Serialize;
 use zizon_contracts::fsck::StoreFinding;
 use zizon_load::VerifyError;
@@ -95,12 +97,28 @@ pub struct Proof {
 }
 
 impl Proof {
+    /// The proof before anything was seen: refuted until it is shown.
+    pub(crate) fn unseen(name: &'static str, claim: &str, method: String, began: Instant) -> Self {
+        Self {
+            name,
+            claim: claim.to_owned(),
+            method,
+            verdict: Verdict::Refuted,
+            parts: Vec::new(),
+            facts: Vec::new(),
+            not_shown: Vec::new(),
+            seconds: began.elapsed().as_secs_f64(),
+            timeline: None,
+        }
+    }
+
     /// Every check of every part.
     pub fn checks(&self) -> impl Iterator<Item = &Check> {
         self.parts.iter().flat_map(|part| &part.checks)
     }
 
-    /// A platform that does not come back, or cannot say what became of an order, is what a proof is to find: it refutes. Other errors stay.
+    /// A platform that does not come back, or cannot say what became of an order, is what a proof is to find: it refutes.
+    /// Other errors stay.
     pub(crate) fn or_refuted(self, error: ProveError) -> Result<Self, ProveError> {
         let check = match error {
             ProveError::Down { what, said } => {

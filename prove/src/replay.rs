@@ -119,17 +119,9 @@ impl Replay {
 
     /// The proof before anything was seen.
     fn blank(&self, began: Instant) -> Proof {
-        Proof {
-            name: "replay",
-            claim: "One key makes one order, and everybody who asks with it gets the same bytes.".to_owned(),
-            method: format!("{} clients send one body with one key at the same moment.", self.clients),
-            verdict: Verdict::Refuted,
-            parts: Vec::new(),
-            facts: Vec::new(),
-            not_shown: Vec::new(),
-            seconds: began.elapsed().as_secs_f64(),
-            timeline: None,
-        }
+        let claim = "One key makes one order, and everybody who asks with it gets the same bytes.";
+        let method = format!("{} clients send one body with one key at the same moment.", self.clients);
+        Proof::unseen("replay", claim, method, began)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{
     fs,
     io::Write,
-    process::{Command, Stdio},
+    path::Path,
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -18,6 +19,16 @@ use crate::{
     storage::SmallDisk,
 };
 
+fn start_backup(data: &Path, dir: &Path, output: Stdio) -> Child {
+    Command::new(binary())
+        .args(["backup", &text(dir), "--json", "--data", &text(data)])
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the backup starts")
+}
+
 #[test]
 fn a_backup_that_is_killed_leaves_the_one_before_whole() {
     let home = tempfile::tempdir().expect("a temporary directory");
@@ -27,13 +38,7 @@ fn a_backup_that_is_killed_leaves_the_one_before_whole() {
     let (mut killed, mut finished) = (0, 0);
     for round in 0..14 {
         grow(&mut journal, 16);
-        let mut child = Command::new(binary())
-            .args(["backup", &text(&dir), "--json", "--data", &text(&data)])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the backup starts");
+        let mut child = start_backup(&data, &dir, Stdio::null());
         thread::sleep(Duration::from_millis(3 + 7 * round));
         if child.try_wait().expect("it can be asked").is_none() {
             kill(child.id());
@@ -79,13 +84,7 @@ fn a_backup_that_is_interrupted_says_that_nothing_was_changed_only_when_that_is_
     let (mut interrupted, mut finished) = (0, 0);
     for round in 0..24 {
         grow(&mut journal, 4);
-        let child = Command::new(binary())
-            .args(["backup", &text(&dir), "--json", "--data", &text(&data)])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the backup starts");
+        let child = start_backup(&data, &dir, Stdio::piped());
         thread::sleep(Duration::from_millis(5 + 3 * round));
         terminate(child.id());
         let output = child.wait_with_output().expect("it ends");
